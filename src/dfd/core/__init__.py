@@ -1,0 +1,1 @@
+"""What every layer says to every other: records, manifest, predictions, tensors, build."""

@@ -1,0 +1,57 @@
+"""The prediction table: what every run writes and the only thing that evaluation reads."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dfd.core.errors import DfdError
+
+COLUMNS = ("video", "dataset", "method", "group", "label", "t", "score")
+KEY = ["video", "t"]
+
+
+def tidy(table: pd.DataFrame) -> pd.DataFrame:
+    """Check a table's columns and values, drop the rows that a distributed sampler padded in, and sort it.
+
+    A row is one frame, clip or segment, keyed by `(video, t)` with t in seconds; `score` grows with fakeness and has
+    no bounds. Two rows of one key are one prediction made twice: the first is kept, they are never averaged.
+    """
+    missing = [name for name in COLUMNS if name not in table.columns]
+    if missing:
+        raise DfdError(f"a prediction table needs the columns {', '.join(COLUMNS)}; missing: {', '.join(missing)}")
+    if not table["label"].isin((0, 1)).all():
+        odd = sorted(set(table["label"]) - {0, 1})
+        raise DfdError(f"labels must be 0 (real) or 1 (fake); found {odd[:5]}")
+    bad = table.loc[~np.isfinite(table["score"].to_numpy(float)), "video"]
+    if len(bad):
+        raise DfdError(
+            f"{len(bad)} scores are not finite, the first of video {bad.iloc[0]!r}: did the training diverge?"
+        )
+    return table.drop_duplicates(KEY).sort_values(KEY, ignore_index=True)
+
+
+def write(table: pd.DataFrame, path: Path, meta: Mapping[str, str]) -> None:
+    """Write a tidy table with run-level facts (`model`, `run`, `manifest`, `condition`, ...) in its metadata."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    arrow = pa.Table.from_pandas(tidy(table), preserve_index=False)
+    arrow = arrow.replace_schema_metadata(
+        {**(arrow.schema.metadata or {}), **{f"dfd.{k}": str(v) for k, v in meta.items()}}
+    )
+    part = path.with_suffix(".part")
+    pq.write_table(arrow, part)
+    part.replace(path)
+
+
+def read(path: Path) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Read a table (Parquet or CSV) and its run-level facts."""
+    if not path.is_file():
+        raise DfdError(f"no prediction table at {path}")
+    if path.suffix == ".csv":
+        return tidy(pd.read_csv(path, dtype={"video": str})), {}
+    arrow = pq.read_table(path)
+    meta = {k.decode()[4:]: v.decode() for k, v in (arrow.schema.metadata or {}).items() if k.startswith(b"dfd.")}
+    return tidy(arrow.to_pandas()), meta

@@ -1,0 +1,26 @@
+"""What flows between data, networks and objectives as tensors."""
+
+from typing import NamedTuple, NotRequired, TypedDict
+
+from torch import Tensor
+
+
+class Batch(TypedDict):
+    """Views of one or more videos, flat: every row is one view, and `video` says whose.
+
+    pixels: (N, 3, H, W) for images, (N, T, 3, H, W) for clips; uint8 until the device, RGB in [0, 1] after.
+    label: (N,) int64. video: (N,) int64, position of the video in its split. t: (N,) float64, seconds.
+    """
+
+    pixels: Tensor
+    label: Tensor
+    video: Tensor
+    t: Tensor
+    extra: NotRequired[dict[str, Tensor]]
+
+
+class Output(NamedTuple):
+    """What a detector answers: `features` is the exact input of its last linear layer."""
+
+    logits: Tensor
+    features: Tensor

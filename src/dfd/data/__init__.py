@@ -1,0 +1,1 @@
+"""Records to batches: datasets, readers, sampling, augmentation, the datamodule."""

@@ -1,0 +1,1 @@
+"""One file per dataset: `index(root, ...)` yields its records."""

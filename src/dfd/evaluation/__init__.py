@@ -1,0 +1,1 @@
+"""Prediction tables to numbers, figures and reports; never imports torch."""

@@ -1,0 +1,1 @@
+"""NumPy functions of scores and labels."""

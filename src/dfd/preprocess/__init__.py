@@ -1,0 +1,1 @@
+"""Raw videos to face crops: what runs once per dataset."""

@@ -1,0 +1,1 @@
+"""Objectives, losses, optimisers, callbacks and checkpoints."""

@@ -1,4 +1,4 @@
-"""Build objects from plain trees of `_target_` and arguments, out of an allow-list, and check such trees without building."""
+"""Build objects from plain trees of `_target_` and arguments, out of an allow-list; check trees without building."""
 
 import importlib
 import inspect

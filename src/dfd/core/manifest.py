@@ -77,7 +77,8 @@ def check(records: Sequence[Record], *, shared_groups: str = "error") -> list[st
     if not leaks:
         return []
     name, splits = next(iter(leaks.items()))
-    message = f"{records[0].dataset}: {len(leaks)} group(s) stand in more than one split, {name!r} for one in {'+'.join(splits)}"
+    example = f"{name!r} for one in {'+'.join(splits)}"
+    message = f"{records[0].dataset}: {len(leaks)} group(s) stand in more than one split, {example}"
     if shared_groups == "error":
         raise DfdError(
             f"{message}; split by group, or set data.shared_groups=warn to accept the leak and have it reported"

@@ -1,0 +1,125 @@
+"""The one LightningDataModule: a manifest and a network's input to training, validation and test batches."""
+
+import os
+from typing import Any, Literal
+
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader
+
+from dfd.core.errors import DfdError
+from dfd.core.manifest import Manifest
+from dfd.core.records import InputSpec, Record
+from dfd.core.tensors import Batch
+from dfd.data.augment import Augment
+from dfd.data.collate import collate
+from dfd.data.sampler import Balance, EvalSampler, TrainSampler
+from dfd.data.views import FaceViews
+
+
+class FaceDataModule(pl.LightningDataModule):
+    """Face crops of a manifest, as the network wants them.
+
+    `batch_size` counts videos per rank. In training an image network sees one random frame per visit and `visits`
+    visits per video and epoch; a clip network sees its `clips` at once, and `visits` should be 1. In evaluation an
+    image network sees `eval_frames` frames spread over each video.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        input: InputSpec,
+        augment: Augment | None = None,
+        batch_size: int = 32,
+        eval_frames: int = 16,
+        visits: int = 8,
+        balance: Balance = "balanced",
+        workers: int | Literal["auto"] = "auto",
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.manifest = manifest
+        self.input = input
+        self.augment = augment
+        self.batch_size = batch_size
+        self.eval_views = eval_frames if input.kind == "image" else input.clips
+        self.train_views = 1 if input.kind == "image" else input.clips
+        self.visits = visits
+        self.balance: Balance = balance
+        self.workers = default_workers() if workers == "auto" else workers
+        self.seed = seed
+        self._resume: dict[str, int] = {}
+
+    def records(self, split: str) -> tuple[Record, ...]:
+        """Return the records of a split, in the order that `video` numbers of its batches follow."""
+        return self.manifest.split(split)
+
+    def train_dataloader(self) -> DataLoader:
+        """Random, augmented views in an order that only seed and epoch decide."""
+        records = self.records("train")
+        labels = [record.label for record in records]
+        if len(set(labels)) < 2:
+            kind = "fake" if labels[0] else "real"
+            raise DfdError(f"the train split holds only {kind} videos ({len(labels)}): a detector needs both classes")
+        rank, world = self._place()
+        sampler = TrainSampler(labels, self.visits, self.balance, self.seed, rank, world)
+        if self._resume:
+            sampler.skip_visits(self._resume["epoch"], self._resume["batches"] * self.batch_size)
+        dataset = FaceViews(records, self.manifest.folder, self.input, self.train_views, self.augment)
+        return self._loader(dataset, sampler, self.batch_size, drop_last=len(sampler) >= self.batch_size)
+
+    def val_dataloader(self) -> DataLoader:
+        """Fixed views of the validation split."""
+        return self.eval_dataloader("val")
+
+    def test_dataloader(self) -> DataLoader:
+        """Fixed views of the test split."""
+        return self.eval_dataloader("test")
+
+    def eval_dataloader(self, split: str) -> DataLoader:
+        """Fixed views of any split, with about as many views per batch as in training."""
+        records = self.records(split)
+        dataset = FaceViews(records, self.manifest.folder, self.input, self.eval_views)
+        sampler = EvalSampler(len(records), *self._place())
+        return self._loader(dataset, sampler, max(1, self.batch_size * self.train_views // self.eval_views))
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Turn uint8 into RGB in [0, 1] once the pixels are on the device: a quarter of the traffic."""
+        pixels = batch["pixels"]
+        if pixels.dtype == torch.uint8:
+            batch["pixels"] = pixels.float().div_(255)
+        return batch
+
+    def state_dict(self) -> dict[str, int]:
+        """Return how far into its epoch training is, so that a stopped run goes on with the next batch."""
+        if self.trainer is None or not self.trainer.training:
+            return {}
+        batches = self.trainer.fit_loop.epoch_loop.batch_progress.current.completed
+        return {"epoch": self.trainer.current_epoch, "batches": batches}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Remember where to go on."""
+        self._resume = state_dict
+
+    def _loader(self, dataset: FaceViews, sampler: Any, batch_size: int, drop_last: bool = False) -> DataLoader:
+        return DataLoader(
+            dataset,
+            batch_size=batch_size,
+            sampler=sampler,
+            collate_fn=collate,
+            num_workers=self.workers,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=self.workers > 0,
+            drop_last=drop_last,
+            # a generator of its own: making an iterator must not advance the global one
+            generator=torch.Generator().manual_seed(self.seed),
+        )
+
+    def _place(self) -> tuple[int, int]:
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+
+def default_workers() -> int:
+    """Leave one core to the training process; at most 8 workers, none on a single core."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(8, cores - 1)

@@ -1,0 +1,99 @@
+"""timm behind one function: any of its networks as a feature extractor, with weights that are never silently random."""
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import timm
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from dfd.core.errors import DfdError, did_you_mean
+from dfd.core.records import InputSpec
+
+Fallback = Literal["error", "random"]
+
+
+def backbone(
+    name: str,
+    pretrained: bool | str = False,
+    size: int | None = None,
+    on_missing: Fallback = "error",
+    **arguments: Any,
+) -> tuple[nn.Module, InputSpec, str]:
+    """Build a timm network without its classifier; return it with its input and what it was initialised from.
+
+    `pretrained` is true (the hub), false, or a local file (.safetensors, .pth) of the same architecture. Weights that
+    were asked for and cannot be had are an error, unless `on_missing` is "random": then it is a loud warning.
+    """
+    if not timm.is_model(name):
+        raise DfdError(f"timm has no model {name!r}{did_you_mean(name.split('.')[0], timm.list_models())}")
+    config = timm.get_pretrained_cfg(name)
+    if config is None:
+        raise DfdError(f"timm knows no default configuration of {name!r}: pick one of timm.list_pretrained()")
+    spec = InputSpec("image", size or config.input_size[-1], mean=tuple(config.mean), std=tuple(config.std))
+    if config.fixed_input_size:
+        arguments["img_size"] = spec.size
+    try:
+        network, origin = _create(name, pretrained, arguments)
+    except DfdError as error:
+        if on_missing == "error":
+            raise
+        warnings.warn(f"{error}; going on from RANDOM weights, as on_missing=random allows", stacklevel=2)
+        network, origin = timm.create_model(name, **arguments), "random weights (fallback: asked-for weights missing)"
+    network.reset_classifier(0)
+    return network, spec, origin
+
+
+def _create(name: str, pretrained: bool | str, arguments: Mapping[str, Any]) -> tuple[nn.Module, str]:
+    if not pretrained:
+        return timm.create_model(name, **arguments), "random weights"
+    if pretrained is True:
+        return _from_hub(name, arguments)
+    return _from_file(name, Path(pretrained), arguments)
+
+
+def _from_hub(name: str, arguments: Mapping[str, Any]) -> tuple[nn.Module, str]:
+    try:
+        network = timm.create_model(name, pretrained=True, **arguments)
+    except Exception as error:  # the hub's clients raise a dozen unrelated types when there is no network
+        raise DfdError(
+            f"the weights of {name} could not be had ({type(error).__name__}: {_first_line(error)}). Next step: a "
+            "local file with model.network.pretrained=/path/to/weights, or random ones with model.network.pretrained=false"
+        ) from error
+    return network, f"timm hub: {name}"
+
+
+def _from_file(name: str, path: Path, arguments: Mapping[str, Any]) -> tuple[nn.Module, str]:
+    state = read_weights(path)
+    classifier = timm.get_pretrained_cfg(name).classifier
+    head = state.get(f"{classifier}.weight") if isinstance(classifier, str) else None
+    classes = {} if head is None else {"num_classes": head.shape[0]}
+    try:  # with the file's own number of classes timm loads strictly: a key too many or too few is an error
+        network = timm.create_model(
+            name, pretrained=True, pretrained_cfg_overlay={"state_dict": state} | classes, **classes, **arguments
+        )
+    except (RuntimeError, KeyError, AttributeError) as error:
+        raise DfdError(f"{path} does not hold the weights of {name}: {_first_line(error, 400)}") from error
+    return network, f"file: {path.name}"
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read a state dict from a local file without running code from it."""
+    if not path.is_file():
+        raise DfdError(f"no weights at {path}: model.network.pretrained takes true, false or an existing file")
+    try:
+        loaded = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+    except Exception as error:  # truncated, not a checkpoint, or a pickle with code in it: each has its own type
+        raise DfdError(f"{path} cannot be read as weights: {_first_line(error)}") from error
+    for key in ("state_dict_ema", "model_ema", "state_dict", "model"):
+        if isinstance(loaded.get(key), Mapping):
+            loaded = loaded[key]
+            break
+    return {key.removeprefix("module."): value for key, value in loaded.items()}
+
+
+def _first_line(error: Exception, limit: int = 200) -> str:
+    return " ".join(str(error).split())[:limit]

@@ -1,0 +1,39 @@
+"""Any timm network as an image detector: pooled features, dropout, one linear layer.
+
+The baselines of the field: EfficientNet (Tan & Le 2019), Xception (Chollet 2017; for faces Roessler et al. 2019),
+ResNet, ViT, DeiT, Swin. Networks and weights come from timm (Apache-2.0).
+"""
+
+from torch import Tensor, nn
+
+from dfd.models.backbones import Fallback, backbone
+from dfd.models.base import Detector
+
+
+class ImageDetector(Detector):
+    """A timm network with a fresh head; `features` are its pooled features, the input of that head."""
+
+    def __init__(
+        self,
+        architecture: str,
+        pretrained: bool | str = True,
+        on_missing: Fallback = "error",
+        size: int | None = None,
+        logits: int = 2,
+        dropout: float = 0.0,
+        drop_path: float = 0.0,
+    ) -> None:
+        network, spec, origin = backbone(
+            architecture, pretrained, size, on_missing, **({"drop_path_rate": drop_path} if drop_path else {})
+        )
+        super().__init__(spec, origin)
+        self.backbone = network
+        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(network.head_hidden_size, logits))
+
+    def forward_features(self, pixels: Tensor) -> Tensor:
+        """Return pooled features (N, D)."""
+        return self.backbone(pixels)
+
+    def forward_head(self, features: Tensor) -> Tensor:
+        """Return logits (N, 1 or 2)."""
+        return self.head(features)

@@ -60,8 +60,8 @@ def _from_hub(name: str, arguments: Mapping[str, Any]) -> tuple[nn.Module, str]:
         network = timm.create_model(name, pretrained=True, **arguments)
     except Exception as error:  # the hub's clients raise a dozen unrelated types when there is no network
         raise DfdError(
-            f"the weights of {name} could not be had ({type(error).__name__}: {_first_line(error)}). Next step: a "
-            "local file with model.network.pretrained=/path/to/weights, or random ones with model.network.pretrained=false"
+            f"the weights of {name} could not be had ({type(error).__name__}: {_first_line(error)}). Next step: give a "
+            "local file, model.network.pretrained=/path/to/weights, or go without, model.network.pretrained=false"
         ) from error
     return network, f"timm hub: {name}"
 

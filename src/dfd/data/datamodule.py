@@ -3,6 +3,7 @@
 import os
 from typing import Any, Literal
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
@@ -83,6 +84,12 @@ class FaceDataModule(pl.LightningDataModule):
         sampler = EvalSampler(len(records), *self._place())
         return self._loader(dataset, sampler, max(1, self.batch_size * self.train_views // self.eval_views))
 
+    def view(self, split: str, video: int, t: float) -> np.ndarray:
+        """Return one evaluation view for a picture: its (first) frame, (3, S, S) uint8."""
+        views = FaceViews(self.records(split), self.manifest.folder, self.input, self.eval_views)[video]
+        pixels = views["pixels"][int(np.argmin(np.abs(views["t"] - t)))]
+        return pixels if self.input.kind == "image" else pixels[0]
+
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Turn uint8 into RGB in [0, 1] once the pixels are on the device: a quarter of the traffic."""
         pixels = batch["pixels"]
@@ -94,7 +101,7 @@ class FaceDataModule(pl.LightningDataModule):
         """Return how far into its epoch training is, so that a stopped run goes on with the next batch."""
         if self.trainer is None or not self.trainer.training:
             return {}
-        batches = self.trainer.fit_loop.epoch_loop.batch_progress.current.completed
+        batches = self.trainer.fit_loop.epoch_loop.batch_progress.current.processed
         return {"epoch": self.trainer.current_epoch, "batches": batches}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -1,0 +1,93 @@
+"""One way into every Hydra command: configuration found, errors in one line, nothing heavy imported for `--help`."""
+
+import functools
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from dfd.cli.schema import register
+from dfd.core.errors import DfdError
+
+log = logging.getLogger("dfd")
+
+Task = Callable[[DictConfig], Any]
+
+
+def config_dir() -> Path:
+    """Return the folder of configurations: inside an installed wheel, or at the root of a checkout."""
+    package = Path(__file__).parents[1]
+    shipped = package / "configs"
+    return shipped if shipped.is_dir() else package.parents[1] / "configs"
+
+
+def prepare() -> None:
+    """Register schemas and resolvers; tests that compose configurations call it too."""
+    register()
+    OmegaConf.register_new_resolver("best_precision", _best_precision, replace=True)
+
+
+def command(name: str, task: Task) -> Callable[[], None]:
+    """Return a console command that composes `<name>.yaml` and runs a task on it."""
+
+    def main() -> None:
+        prepare()
+        # Hydra then lets exceptions through instead of printing its own many lines
+        os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+        guarded = functools.wraps(task)(functools.partial(_guard, task))
+        try:
+            hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=name)(guarded)()
+        except (HydraException, OmegaConfBaseException) as error:
+            _leave(_explain(error))
+
+    return main
+
+
+def in_sweep() -> bool:
+    """Whether this job is one of several."""
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+
+
+def _guard(task: Task, cfg: DictConfig) -> Any:
+    """Run a task; an error that the user can mend is one line, and in a sweep only this job fails."""
+    try:
+        return task(cfg)
+    except (DfdError, OmegaConfBaseException) as error:
+        message = str(error) if isinstance(error, DfdError) else _explain(error)
+        if not in_sweep():
+            _leave(message)
+        log.error("%s (this job of the sweep failed, the others go on)", message)
+        return float("nan")
+
+
+def _explain(error: Exception) -> str:
+    """Boil an error of Hydra or OmegaConf down to one line with the next step."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    cause = error.__cause__
+    if cause is not None and str(cause):
+        lines += [str(cause).splitlines()[0].strip()]
+    skip = ("full_key", "object_type", "reference_type", "To append to your config")
+    line = "; ".join(dict.fromkeys(line.rstrip(".") for line in lines if not line.startswith(skip)))
+    return f"{line} (see --help for the groups, --cfg job for every key)"
+
+
+def _leave(message: str) -> None:
+    sys.stderr.write(f"error: {message}\n")
+    raise SystemExit(2)
+
+
+def _best_precision() -> str:
+    import torch
+
+    if not torch.cuda.is_available():
+        return "32-true"
+    return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"

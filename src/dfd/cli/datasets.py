@@ -1,0 +1,110 @@
+"""From a `data=` choice to a checked manifest: the user's download, or the rendered sample where there is none."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from dfd.core.build import build
+from dfd.core.errors import DfdError
+from dfd.core.manifest import Manifest, check
+from dfd.core.records import Failure
+
+log = logging.getLogger("dfd")
+
+SAMPLES = ("ffpp", "celebdf")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a dataset's raw files are, and where its crops go; `sample` if it is the rendered stand-in."""
+
+    name: str
+    root: Path
+    processed: Path
+    sample: bool
+
+    @property
+    def tag(self) -> str:
+        """The dataset's name as it appears in run names and tables."""
+        return f"{self.name}-sample" if self.sample else self.name
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A manifest ready for training, what could not be used, and what the report must say."""
+
+    source: Source
+    manifest: Manifest
+    failures: list[Failure]
+    notes: list[str]
+
+
+def find_source(data: Mapping[str, Any], data_dir: Path) -> Source:
+    """Decide between the given root, the usual place, and the sample."""
+    name = data["name"]
+    usual = data_dir / name
+    if data.get("root") is not None:
+        root, sample = Path(data["root"]).expanduser(), False
+    elif usual.is_dir() and any(usual.iterdir()):
+        root, sample = usual, False
+    elif name in SAMPLES:
+        root, sample = data_dir / "sample" / name, True
+    else:
+        raise DfdError(f"no {data.get('title', name)} at {usual}: say where it is with data.root=/path")
+    tag = f"{name}-sample" if sample else name
+    processed = Path(data["processed"]) if data.get("processed") else data_dir / "processed" / tag
+    return Source(name, root.absolute(), processed.absolute(), sample)
+
+
+def prepare_data(
+    data: Mapping[str, Any],
+    data_dir: Path,
+    plugins: tuple[str, ...] = (),
+    crops: Mapping[str, Any] | None = None,
+    workers: int | None = None,
+    device: str = "cpu",
+) -> Prepared:
+    """Index a dataset, check it, and cut its faces where that is not done yet; render the sample first if needed."""
+    from dfd.preprocess.pipeline import prepare
+
+    source = find_source(data, data_dir)
+    options = build({**data["crops"], **(crops or {})}, ("dfd.", *plugins))
+    source.processed.mkdir(parents=True, exist_ok=True)
+    with FileLock(source.processed / ".lock"):  # processes of one run, or runs of one sweep, wait for the first
+        if source.sample:
+            _render(source)
+        records = list(build(data["index"], ("dfd.", *plugins))(source.root))
+        if not records:
+            raise DfdError(f"{source.name}: {source.root} holds no videos")
+        notes = check(records, shared_groups=data["shared_groups"])
+        for note in notes:
+            log.warning(note)
+        manifest, failures = prepare(records, source.processed / options.hash, options, workers=workers, device=device)
+    if failures:
+        log.warning(
+            "%d of %d videos of %s could not be used (listed in the report)", len(failures), len(records), source.tag
+        )
+    return Prepared(source, manifest, failures, notes)
+
+
+def shuffled(manifest: Manifest, seed: int) -> Manifest:
+    """Return a manifest whose training labels are shuffled: what is learned from it must be worth nothing."""
+    import numpy as np
+
+    train = [record for record in manifest.records if record.split != "test"]
+    rest = [record for record in manifest.records if record.split == "test"]
+    labels = np.random.default_rng(seed).permutation([record.label for record in train])
+    return Manifest(
+        tuple(replace(record, label=int(label)) for record, label in zip(train, labels, strict=True)) + tuple(rest),
+        manifest.folder,
+    )
+
+
+def _render(source: Source) -> None:
+    from dfd.data.sample import build as build_sample
+
+    build_sample(source.name, source.root)

@@ -1,0 +1,113 @@
+"""Run folders: where a run writes, what it says about itself, and how a stopped one is found again."""
+
+import json
+import logging
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from dfd.cli.app import in_sweep
+from dfd.core.errors import DfdError
+
+log = logging.getLogger("dfd")
+
+CONFIG = "config.yaml"
+PACKAGES = ("dfd", "torch", "torchvision", "timm", "pytorch-lightning", "hydra-core", "albumentations", "numpy", "av")
+_INHERITED = "DFD_RUN_DIR"  # processes that a DDP run starts write where the first one does
+
+
+def run_folder(cfg: DictConfig, prefix: str) -> Path:
+    """Decide the run folder: the user's, the sweep's, that of the run that goes on, or a new one."""
+    if os.environ.get(_INHERITED) and int(os.environ.get("LOCAL_RANK", 0)) > 0:
+        return Path(os.environ[_INHERITED])
+    folder = _folder(cfg, prefix).absolute()
+    if (folder / "checkpoints").is_dir() and cfg.ckpt_path is None:
+        raise DfdError(f"{folder} holds a run already: go on with ckpt_path=last, or choose another name=")
+    folder.mkdir(parents=True, exist_ok=True)
+    os.environ[_INHERITED] = str(folder)
+    return folder
+
+
+def _folder(cfg: DictConfig, prefix: str) -> Path:
+    if cfg.run_dir:
+        return Path(cfg.run_dir)
+    if in_sweep():
+        return Path(HydraConfig.get().sweep.dir) / HydraConfig.get().sweep.subdir
+    outputs = Path(cfg.paths.output_dir)
+    if cfg.name:
+        return outputs / cfg.name
+    if cfg.ckpt_path == "last":
+        return newest(outputs, prefix)
+    return outputs / f"{prefix}_{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def newest(outputs: Path, prefix: str) -> Path:
+    """Return the newest run with that prefix that has a checkpoint to go on from."""
+    found = sorted(outputs.glob(f"{prefix}_*/checkpoints/last.ckpt"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise DfdError(f"ckpt_path=last: no run {prefix}_* under {outputs} has a last.ckpt; name it with run_dir=")
+    return found[-1].parents[1]
+
+
+def save_config(cfg: DictConfig, folder: Path) -> str:
+    """Write the configuration as it really ran, every value resolved; return it as YAML."""
+    text = OmegaConf.to_yaml(cfg, resolve=True)
+    (folder / CONFIG).write_text(text)
+    return text
+
+
+def saved_config(checkpoint: Path) -> DictConfig | None:
+    """Return the configuration beside a checkpoint, if the run folder is still around it."""
+    path = checkpoint.parents[1] / CONFIG
+    loaded = OmegaConf.load(path) if path.is_file() else None
+    return loaded if isinstance(loaded, DictConfig) else None
+
+
+def log_to(folder: Path) -> None:
+    """Also write the log to a file in the run folder."""
+    handler = logging.FileHandler(folder / "run.log")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    logging.getLogger().addHandler(handler)
+
+
+def environment() -> dict[str, str]:
+    """Return what a reader needs to know of the machine and the software."""
+    import torch
+
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
+    facts = {"python": platform.python_version(), "system": platform.platform(), "device": device, "git": _git()}
+    for name in PACKAGES:
+        try:
+            facts[name] = version(name)
+        except PackageNotFoundError:
+            facts[name] = "not installed"
+    return facts
+
+
+def command_line() -> str:
+    """Return the command as it was typed."""
+    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+def write_facts(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Write what a report says about a run."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "facts.json").write_text(json.dumps(facts, indent=2, default=str))
+
+
+def _git() -> str:
+    try:
+        here = Path(__file__).parent
+        run = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=here, capture_output=True, text=True)
+    except OSError:
+        return "unknown"
+    return run.stdout.strip() or "unknown"

@@ -1,0 +1,184 @@
+"""dfd-train: fit a model on a dataset, test its best checkpoint, report."""
+
+import logging
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from dfd.cli import runs
+from dfd.cli.app import command
+from dfd.cli.datasets import Prepared, find_source, prepare_data, shuffled
+from dfd.cli.sample import banner, scale_down
+from dfd.core.build import build, check
+from dfd.core.errors import DfdError
+
+if TYPE_CHECKING:
+    import pytorch_lightning as pl
+
+    from dfd.data.datamodule import FaceDataModule
+    from dfd.training.objective import Objective
+
+log = logging.getLogger("dfd")
+
+THIRD_PARTY = ("pytorch_lightning.", "lightning.", "torch.optim.", "timm.optim.", "albumentations.")
+
+
+def train(cfg: DictConfig) -> float:
+    """Train, test and report one run; return the value that a sweep optimises."""
+    source = find_source(OmegaConf.to_container(cfg.data), Path(cfg.paths.data_dir))  # type: ignore[arg-type]
+    changed = scale_down(cfg) if source.sample else {}
+    if source.sample:
+        log.warning(banner(cfg.data.title, source, changed))
+    folder = runs.run_folder(cfg, f"{source.tag}_{cfg.model.name}")
+    plain = _resolved(cfg, folder)
+    allow = ("dfd.", *THIRD_PARTY, *(f"{name}." for name in cfg.plugins))
+    for part in ("model", "data", "optimizer", "scheduler", "augment", "trainer", "callbacks", "logger"):
+        check(plain[part], allow, part)
+    runs.log_to(folder)
+    text = runs.save_config(cfg, folder)
+    prepared = prepare_data(plain["data"], Path(cfg.paths.data_dir), tuple(cfg.plugins))
+    started = time.time()
+    data, objective = _assemble(plain, prepared, allow)
+    trainer = build(plain["trainer"], allow, **_callbacks(plain, allow))
+    _fit(trainer, objective, data, cfg.ckpt_path, folder)
+    history = _history(trainer)
+    if cfg.test and trainer.is_global_zero:
+        facts = _facts(plain, prepared, objective, text, folder) | {"scaled_down": changed, "history": history}
+        _test(trainer, plain, prepared, folder, facts, started)
+    return _metric(history, trainer, cfg.metric)
+
+
+def _resolved(cfg: DictConfig, folder: Path) -> dict[str, Any]:
+    """Fix what only this run knows, and give the configuration as plain values."""
+    OmegaConf.update(cfg, "run_dir", str(folder))
+    for key in ("data_dir", "output_dir"):
+        OmegaConf.update(cfg, f"paths.{key}", str(Path(cfg.paths[key]).absolute()))
+    return OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
+
+
+def _assemble(plain: dict[str, Any], prepared: Prepared, allow: tuple[str, ...]) -> "tuple[FaceDataModule, Objective]":
+    import pytorch_lightning as pl
+
+    from dfd.training.checkpoint import network_tree
+
+    pl.seed_everything(plain["seed"], workers=True, verbose=False)
+    network = build(plain["model"]["network"], allow)
+    log.info("%s initialised from %s", plain["model"]["name"], network.initialised_from)
+    manifest = shuffled(prepared.manifest, plain["seed"]) if plain["shuffle_labels"] else prepared.manifest
+    augment = build(plain["augment"], allow)
+    data = build(plain["data"]["loader"], allow)(manifest, network.input, augment=augment, seed=plain["seed"])
+    card = {
+        "network": network_tree(plain["model"]["network"]),
+        "model": plain["model"]["name"],
+        "data": prepared.source.tag,
+        "sample": prepared.source.sample,
+        "manifest": manifest.hash,
+        "crops": {key: value for key, value in plain["data"]["crops"].items() if key != "_target_"},
+        "seed": plain["seed"],
+        "plugins": list(plain["plugins"]),
+    }
+    optimizer, scheduler = build(plain["optimizer"], allow), build(plain["scheduler"], allow)
+    objective = build(plain["model"]["objective"], allow)(
+        network, optimizer=optimizer, scheduler=scheduler, card=card, seed=plain["seed"]
+    )
+    return data, objective
+
+
+def _callbacks(plain: dict[str, Any], allow: tuple[str, ...]) -> dict[str, Any]:
+    nodes = {"callbacks": plain["callbacks"] or {}, "logger": plain["logger"] or {}}
+    return {key: [build(node, allow) for node in named.values() if node] for key, named in nodes.items()}
+
+
+def _fit(trainer: "pl.Trainer", objective: Any, data: Any, ckpt_path: str | None, folder: Path) -> None:
+    from dfd.training.checkpoint import find_checkpoint, read_checkpoint
+
+    resume = None
+    if ckpt_path is not None:
+        resume = folder / "checkpoints" / "last.ckpt" if ckpt_path == "last" else find_checkpoint(Path(ckpt_path))
+        card = read_checkpoint(resume)["dfd"]
+        if card["network"] != objective.card["network"]:
+            raise DfdError(
+                f"{resume} is a checkpoint of another model ({card['network']}), this run builds "
+                f"{objective.card['network']}: give the same model and model.network.* values"
+            )
+        if card["manifest"] != objective.card["manifest"]:
+            log.warning("the data changed since %s was written: the run goes on, but not as it would have", resume)
+        log.info("going on from %s", resume)
+    trainer.fit(objective, datamodule=data, ckpt_path=None if resume is None else str(resume), weights_only=True)
+
+
+def _test(
+    trainer: "pl.Trainer",
+    plain: dict[str, Any],
+    prepared: Prepared,
+    folder: Path,
+    facts: dict[str, Any],
+    started: float,
+) -> None:
+    from dfd.cli.eval import score
+    from dfd.cli.reporting import report
+    from dfd.training.checkpoint import load_network
+
+    loaded = load_network(folder, ("dfd.", *(f"{name}." for name in plain["plugins"])))
+    data = build(plain["data"]["loader"], ("dfd.",))(prepared.manifest, loaded.network.input)
+    rows = score(loaded.network, data, "test", plain["trainer"])
+    facts |= {"checkpoint": str(loaded.path), "seconds": round(time.time() - started, 1)}
+    evaluation = folder / "eval" / f"{prepared.source.tag}-test"
+    report(evaluation, rows, data, "test", facts, plain["eval"]["threshold"], plain["eval"]["resamples"])
+
+
+def _facts(plain: dict[str, Any], prepared: Prepared, objective: Any, text: str, folder: Path) -> dict[str, Any]:
+    from hydra.core.hydra_config import HydraConfig
+
+    return evaluation_facts(
+        prepared, plain["data"]["title"], objective.card, objective.network.initialised_from, folder
+    ) | {
+        "config": text,
+        "overrides": list(HydraConfig.get().overrides.task),
+        "notes": prepared.notes + (["trained on SHUFFLED labels"] if plain["shuffle_labels"] else []),
+    }
+
+
+def evaluation_facts(
+    prepared: Prepared, title: str, card: dict[str, Any], initialised_from: str, folder: Path
+) -> dict[str, Any]:
+    """Return what the reports of training and of evaluation say alike."""
+    return {
+        "title": f"{card['model']} on {title}",
+        "model": card["model"],
+        "dataset": prepared.source.tag,
+        "sample": prepared.source.sample,
+        "trained_on": card["data"],
+        "run": folder.name,
+        "initialised_from": initialised_from,
+        "manifest": prepared.manifest.hash,
+        "seed": card["seed"],
+        "command": runs.command_line(),
+        "started": time.strftime("%Y-%m-%d %H:%M"),
+        "environment": runs.environment(),
+        "failures": [failure.__dict__ for failure in prepared.failures],
+        "notes": prepared.notes,
+    }
+
+
+def _history(trainer: "pl.Trainer") -> list[dict[str, float]]:
+    from dfd.training.callbacks import History
+
+    return next((callback.epochs for callback in trainer.callbacks if isinstance(callback, History)), [])  # type: ignore[attr-defined]
+
+
+def _metric(history: list[dict[str, float]], trainer: "pl.Trainer", name: str) -> float:
+    values = [epoch[name] for epoch in history if name in epoch]
+    if not values and name in trainer.callback_metrics:
+        values = [float(trainer.callback_metrics[name])]
+    if not values:
+        raise DfdError(f"metric={name} was never logged; logged are {', '.join(sorted(trainer.callback_metrics))}")
+    return min(values) if "loss" in name else max(values)
+
+
+main = command("train", train)
+
+if __name__ == "__main__":
+    main()

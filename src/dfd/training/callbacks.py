@@ -1,0 +1,111 @@
+"""Callbacks of our own: a graceful stop, the history of a run, and figures for TensorBoard."""
+
+import logging
+import signal
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.loggers import TensorBoardLogger
+
+from dfd.core.errors import DfdError
+from dfd.metrics.pooling import pool
+from dfd.metrics.ranking import pr_curve, roc_curve
+from dfd.training.objective import Objective
+
+matplotlib.use("Agg")
+log = logging.getLogger(__name__)
+
+
+class Stopped(DfdError):
+    """The user stopped the run; what was done is in its last checkpoint."""
+
+
+class StopGracefully(pl.Callback):
+    """On Ctrl-C finish the step, write `last.ckpt`, and stop; a second Ctrl-C stops at once."""
+
+    def __init__(self, folder: str) -> None:
+        self.path = Path(folder) / "last.ckpt"
+        self.asked = False
+        self._before: Any = None
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Listen to Ctrl-C, where that is possible (the main thread)."""
+        try:
+            self._before = signal.signal(signal.SIGINT, self._ask)
+        except ValueError:
+            log.info("not in the main thread: Ctrl-C will not write a checkpoint")
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
+        """Stop between two steps, where a checkpoint is exact."""
+        if self.asked:
+            trainer.save_checkpoint(self.path)
+            raise Stopped(f"stopped at step {trainer.global_step} (epoch {trainer.current_epoch}), saved {self.path}")
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Give Ctrl-C back."""
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+            self._before = None
+
+    def _ask(self, signum: int, frame: Any) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+        log.warning("stopping after this step (Ctrl-C again to stop at once, without saving)")
+
+
+class History(pl.Callback):
+    """The logged numbers of every epoch, kept across a stop and a restart."""
+
+    def __init__(self) -> None:
+        self.epochs: list[dict[str, float]] = []
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Note the epoch's numbers."""
+        numbers = {key: float(value) for key, value in trainer.callback_metrics.items() if not key.endswith("_step")}
+        self.epochs.append({"epoch": trainer.current_epoch} | numbers)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Go into the checkpoint."""
+        return {"epochs": self.epochs}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Come back from it."""
+        self.epochs = state_dict["epochs"]
+
+
+class TensorBoardFigures(pl.Callback):
+    """ROC and PR curves over videos and a grid of the most wrong faces, after every validation."""
+
+    def __init__(self, faces: int = 16) -> None:
+        self.faces = faces
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Draw what the objective has just scored."""
+        boards = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
+        if not boards or trainer.sanity_checking or not trainer.is_global_zero or not isinstance(pl_module, Objective):
+            return
+        rows = pl_module.rows["val"]
+        labels, scores = pool(rows.video, rows.label, rows.score)
+        wrong = np.argsort(-np.abs(rows.score - rows.label), kind="stable")[: self.faces]
+        views = [trainer.datamodule.view("val", int(rows.video[i]), float(rows.t[i])) for i in wrong]  # type: ignore[attr-defined]
+        for board in boards:
+            board.experiment.add_figure("val/curves", _curves(labels, scores), trainer.global_step)
+            board.experiment.add_images("val/most_wrong", torch.from_numpy(np.stack(views)), trainer.global_step)
+
+
+def _curves(labels: np.ndarray, scores: np.ndarray) -> Any:
+    from matplotlib import pyplot
+
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(8, 4), layout="constrained")
+    fpr, tpr, _ = roc_curve(labels, scores)
+    left.plot(fpr, tpr)
+    left.set(xlabel="false positive rate", ylabel="true positive rate", title="ROC")
+    precision, recall, _ = pr_curve(labels, scores)
+    right.plot(recall, precision)
+    right.set(xlabel="recall", ylabel="precision", title="PR", ylim=(0, 1.05))
+    return figure

@@ -1,0 +1,24 @@
+"""Parameter groups: what weight decay touches and what it must not."""
+
+from typing import Any
+
+from torch import nn
+
+
+def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Split trainable parameters into those with decay and those without: biases, norms and what a network excepts.
+
+    A network (or a part of it) may except parameters by a method `no_weight_decay() -> names`, as timm's do.
+    """
+    excepted = {
+        f"{prefix}.{name}" if prefix else name
+        for prefix, module in network.named_modules()
+        if callable(getattr(module, "no_weight_decay", None))
+        for name in module.no_weight_decay()  # type: ignore[operator]
+    }
+    decayed, plain = [], []
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            (plain if parameter.ndim <= 1 or name in excepted else decayed).append(parameter)
+    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    return [group for group in groups if group["params"]]

@@ -1,0 +1,40 @@
+"""Learning-rate schedules: the number of steps to a factor of the base rate for each step."""
+
+import math
+from collections.abc import Callable
+
+Schedule = Callable[[int], float]
+
+
+def constant(steps: int, warmup: float = 0.0) -> Schedule:
+    """Stay at the base rate after a linear warm-up over that share of the steps."""
+    return lambda step: _ramp(step, warmup * steps)
+
+
+def warmup_cosine(steps: int, warmup: float = 0.05, floor: float = 0.01) -> Schedule:
+    """Rise linearly over the `warmup` share of the steps, then fall by a half cosine to `floor` times the base rate."""
+    start = warmup * steps
+
+    def factor(step: int) -> float:
+        if step < start:
+            return _ramp(step, start)
+        progress = min(1.0, (step - start) / max(1.0, steps - start))
+        return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))
+
+    return factor
+
+
+def warmup_poly(steps: int, warmup: float = 0.0, power: float = 0.9) -> Schedule:
+    """Rise linearly, then fall as (1 - progress) ** power to zero."""
+    start = warmup * steps
+
+    def factor(step: int) -> float:
+        if step < start:
+            return _ramp(step, start)
+        return (1 - min(1.0, (step - start) / max(1.0, steps - start))) ** power
+
+    return factor
+
+
+def _ramp(step: int, length: float) -> float:
+    return min(1.0, (step + 1) / (length + 1))

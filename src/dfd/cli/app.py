@@ -3,6 +3,7 @@
 import functools
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,8 +16,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from dfd.cli.schema import register
-from dfd.core.errors import DfdError
+from dfd.cli.schema import ROOT_KEYS, register
+from dfd.core.errors import DfdError, did_you_mean
 
 log = logging.getLogger("dfd")
 
@@ -71,13 +72,15 @@ def _guard(task: Task, cfg: DictConfig) -> Any:
 
 def _explain(error: Exception) -> str:
     """Boil an error of Hydra or OmegaConf down to one line with the next step."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    cause = error.__cause__
-    if cause is not None and str(cause):
-        lines += [str(cause).splitlines()[0].strip()]
+    text = str(error).split("Config search path")[0]
+    lines = [line.strip().rstrip(".") for line in text.splitlines()]
+    if error.__cause__ is not None:
+        lines += str(error.__cause__).splitlines()[:1]
     skip = ("full_key", "object_type", "reference_type", "To append to your config")
-    line = "; ".join(dict.fromkeys(line.rstrip(".") for line in lines if not line.startswith(skip)))
-    return f"{line} (see --help for the groups, --cfg job for every key)"
+    line = " ".join(dict.fromkeys(line for line in lines if line and not line.startswith(skip)))
+    unknown = re.search(r"Could not override '([\w.]+)'", line)
+    hint = did_you_mean(unknown[1], ROOT_KEYS) if unknown else ""
+    return f"{line}{hint}; --help lists the groups, --cfg job every key"
 
 
 def _leave(message: str) -> None:

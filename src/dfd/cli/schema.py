@@ -1,6 +1,6 @@
 """The typed roots of the configuration: a misspelt key or a value of a wrong type fails before anything runs."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -85,8 +85,11 @@ class Preprocess(Root):
     paths: Any = MISSING
 
 
+ROOTS = {"train": Train, "eval": Eval, "predict": Predict, "preprocess": Preprocess}
+ROOT_KEYS = sorted({key.name for root in ROOTS.values() for key in fields(root)})
+
+
 def register() -> None:
     """Make the roots known to Hydra."""
-    store = ConfigStore.instance()
-    for name, node in {"train": Train, "eval": Eval, "predict": Predict, "preprocess": Preprocess}.items():
-        store.store(name=f"{name}_schema", node=node)
+    for name, node in ROOTS.items():
+        ConfigStore.instance().store(name=f"{name}_schema", node=node)

@@ -101,7 +101,7 @@ class FaceDataModule(pl.LightningDataModule):
         """Return how far into its epoch training is, so that a stopped run goes on with the next batch."""
         if self.trainer is None or not self.trainer.training:
             return {}
-        batches = self.trainer.fit_loop.epoch_loop.batch_progress.current.processed
+        batches = self.trainer.fit_loop.epoch_loop.batch_progress.current.processed  # type: ignore[attr-defined]
         return {"epoch": self.trainer.current_epoch, "batches": batches}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """timm behind one function: any of its networks as a feature extractor, with weights that are never silently random."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,7 +33,7 @@ def backbone(
     config = timm.get_pretrained_cfg(name)
     if config is None:
         raise DfdError(f"timm knows no default configuration of {name!r}: pick one of timm.list_pretrained()")
-    spec = InputSpec("image", size or config.input_size[-1], mean=tuple(config.mean), std=tuple(config.std))
+    spec = InputSpec("image", size or config.input_size[-1], mean=_rgb(config.mean), std=_rgb(config.std))
     if config.fixed_input_size:
         arguments["img_size"] = spec.size
     try:
@@ -43,7 +43,7 @@ def backbone(
             raise
         warnings.warn(f"{error}; going on from RANDOM weights, as on_missing=random allows", stacklevel=2)
         network, origin = timm.create_model(name, **arguments), "random weights (fallback: asked-for weights missing)"
-    network.reset_classifier(0)
+    network.reset_classifier(0)  # type: ignore[operator]
     return network, spec, origin
 
 
@@ -68,9 +68,9 @@ def _from_hub(name: str, arguments: Mapping[str, Any]) -> tuple[nn.Module, str]:
 
 def _from_file(name: str, path: Path, arguments: Mapping[str, Any]) -> tuple[nn.Module, str]:
     state = read_weights(path)
-    classifier = timm.get_pretrained_cfg(name).classifier
-    head = state.get(f"{classifier}.weight") if isinstance(classifier, str) else None
-    classes = {} if head is None else {"num_classes": head.shape[0]}
+    classifier = getattr(timm.get_pretrained_cfg(name), "classifier", None)
+    head = state.get(f"{classifier}.weight")
+    classes: dict[str, Any] = {} if head is None else {"num_classes": head.shape[0]}
     try:  # with the file's own number of classes timm loads strictly: a key too many or too few is an error
         network = timm.create_model(
             name, pretrained=True, pretrained_cfg_overlay={"state_dict": state} | classes, **classes, **arguments
@@ -93,6 +93,11 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             loaded = loaded[key]
             break
     return {key.removeprefix("module."): value for key, value in loaded.items()}
+
+
+def _rgb(values: Sequence[float]) -> tuple[float, float, float]:
+    red, green, blue = values
+    return red, green, blue
 
 
 def _first_line(error: Exception, limit: int = 200) -> str:

@@ -28,7 +28,8 @@ class ImageDetector(Detector):
         )
         super().__init__(spec, origin)
         self.backbone = network
-        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(network.head_hidden_size, logits))
+        width: int = network.head_hidden_size  # type: ignore[assignment]
+        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(width, logits))
 
     def forward_features(self, pixels: Tensor) -> Tensor:
         """Return pooled features (N, D)."""

@@ -16,7 +16,8 @@ def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, 
         if callable(getattr(module, "no_weight_decay", None))
         for name in module.no_weight_decay()  # type: ignore[operator]
     }
-    decayed, plain = [], []
+    decayed: list[nn.Parameter] = []
+    plain: list[nn.Parameter] = []
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
             (plain if parameter.ndim <= 1 or name in excepted else decayed).append(parameter)

@@ -48,7 +48,8 @@ class Scoring(pl.LightningModule):
     def collect(self, batch: Batch, output: Output) -> None:
         """Keep the scores of a batch on the CPU."""
         score = self.network.score(output).double().cpu().numpy()
-        self._pending.append(Rows(*(batch[key].cpu().numpy() for key in ("video", "t", "label")), score))
+        video, t, label = (batch[key].cpu().numpy() for key in ("video", "t", "label"))  # type: ignore[literal-required]
+        self._pending.append(Rows(video, t, label, score))
 
     def finish(self, split: str) -> Rows:
         """Join the rows of all batches and ranks, dropping those that a distributed sampler repeated."""

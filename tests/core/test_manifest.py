@@ -1,0 +1,59 @@
+import pytest
+
+from dfd.core.errors import DfdError
+from dfd.core.manifest import Manifest, check, leaking_groups
+from dfd.core.records import Record
+
+
+def record(id="a", split="train", label=0, group="g", **more):
+    return Record(id=id, dataset="toy", split=split, label=label, path=f"/data/{id}.mp4", group=group, **more)
+
+
+def test_round_trip_keeps_every_field(tmp_path):
+    records = (
+        record("real/a", fps=25.0, frames=50, assets={"crops": "crops/a.zip"}),
+        record("fake/a", label=1, method="Swap", original="real/a", fps=25.0, frames=50, segments=((0.5, 1.5),)),
+    )
+    Manifest(records, tmp_path).write(tmp_path / "manifest.parquet")
+    read = Manifest.read(tmp_path / "manifest.parquet")
+    assert read.records == records
+    assert read.hash == Manifest(records).hash
+
+
+def test_hash_follows_content_and_not_the_place_on_disk():
+    a, b = record("a"), record("b", label=1)
+    moved = Record(**{**a.__dict__, "path": "/elsewhere/a.mp4"})
+    assert Manifest((a, b)).hash == Manifest((b, moved)).hash
+    assert Manifest((a, b)).hash != Manifest((a, record("b", label=0))).hash
+
+
+@pytest.mark.parametrize(
+    ("records", "message"),
+    [
+        ([record(), record()], "occurs twice"),
+        ([record(label=2)], "labels are 0 .real. or 1"),
+        ([record(split="dev")], "splits are train, val, test"),
+        ([record("a"), record("b", split="test")], "more than one split.*train.test"),
+        ([record(fps=25.0, frames=50, segments=((1.0, 3.0),))], "outside its 2.00 s"),
+    ],
+)
+def test_check_names_the_fault(records, message):
+    with pytest.raises(DfdError, match=message):
+        check(records)
+
+
+def test_a_known_leak_is_a_warning_with_its_count():
+    records = [record("a"), record("b", split="test"), record("c", group="h")]
+    assert leaking_groups(records) == {"g": ("train", "test")}
+    (warning,) = check(records, shared_groups="warn")
+    assert "1 group(s)" in warning
+
+
+def test_an_empty_split_says_what_there_is():
+    with pytest.raises(DfdError, match=r"'val' is empty.*'train': 1"):
+        Manifest((record(),)).split("val")
+
+
+def test_a_missing_manifest_names_the_next_step(tmp_path):
+    with pytest.raises(DfdError, match=r"run preprocess\.py"):
+        Manifest.read(tmp_path / "manifest.parquet")

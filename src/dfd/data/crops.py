@@ -1,0 +1,99 @@
+"""One video's face crops in one plain ZIP: a table of frames and an image per face that was found.
+
+`frames.csv` has a row per picked frame: number, seconds, whether a face is there, its track, confidence, face box and
+crop box in frame pixels, five landmarks. A frame without a face keeps its row, so that consecutive stays true. Images
+are stored, not deflated, under the frame's number: any frame is one seek away and any tool opens the file.
+"""
+
+import io
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from dfd.core.errors import DfdError
+
+LANDMARKS = tuple(f"l{axis}{point}" for point in range(5) for axis in "xy")
+FACE_BOX = ("x0", "y0", "x1", "y1")
+CROP_BOX = ("cx0", "cy0", "cx1", "cy1")
+COLUMNS = ("frame", "t", "valid", "track", "confidence", *FACE_BOX, *CROP_BOX, *LANDMARKS)
+TABLE = "frames.csv"
+
+Table = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Crops:
+    """The crops of one video in memory: a table of columns and, by row, the images of valid rows."""
+
+    table: Table
+    images: Mapping[int, np.ndarray]
+
+
+def write_crops(path: Path, crops: Crops, image_format: str = "png", jpeg_quality: int = 95) -> None:
+    """Write a container; it appears whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr(TABLE, _to_csv(crops.table))
+        for row, image in crops.images.items():
+            archive.writestr(
+                f"{crops.table['frame'][row]:06d}.{image_format}", _encode(image, image_format, jpeg_quality)
+            )
+    part.replace(path)
+
+
+class CropReader:
+    """Random access to a container; a context manager."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._archive = zipfile.ZipFile(path)
+            self.table = _from_csv(self._archive.read(TABLE))
+        except (OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
+            raise DfdError(f"{path} is damaged ({error}): delete it and run preprocess.py again") from error
+        self._names = {int(name[:6]): name for name in self._archive.namelist() if name != TABLE}
+
+    def read(self, rows: Sequence[int] | np.ndarray) -> list[np.ndarray]:
+        """Return the images (RGB uint8) of these rows of the table."""
+        return [self._decode(self._names[int(self.table["frame"][row])]) for row in rows]
+
+    def __enter__(self) -> "CropReader":
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._archive.close()
+
+    def _decode(self, name: str) -> np.ndarray:
+        image = cv2.imdecode(np.frombuffer(self._archive.read(name), np.uint8), cv2.IMREAD_COLOR)
+        if image is None:
+            raise DfdError(f"{self.path}: {name} is damaged: delete the file and run preprocess.py again")
+        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def _encode(image: np.ndarray, image_format: str, quality: int) -> bytes:
+    jpeg = image_format == "jpg"
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality] if jpeg else [cv2.IMWRITE_PNG_COMPRESSION, 1]
+    return cv2.imencode(f".{image_format}", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)[1].tobytes()
+
+
+def _to_csv(table: Table) -> str:
+    out = io.StringIO()
+    values = np.column_stack([np.asarray(table[name], np.float64) for name in COLUMNS])
+    np.savetxt(out, values, fmt="%.10g", delimiter=",", header=",".join(COLUMNS), comments="")
+    return out.getvalue()
+
+
+def _from_csv(data: bytes) -> dict[str, np.ndarray]:
+    header, _, body = data.decode().partition("\n")
+    if tuple(header.strip().split(",")) != COLUMNS:
+        raise ValueError(f"unknown columns in {TABLE}")
+    values = np.array(body.replace("\n", ",").rstrip(",").split(","), np.float64).reshape(-1, len(COLUMNS))
+    table = dict(zip(COLUMNS, values.T, strict=True))
+    kinds = {"frame": np.int64, "valid": bool, "track": np.int64}
+    return {name: column.astype(kinds.get(name, np.float64)) for name, column in table.items()}

@@ -1,0 +1,67 @@
+"""Every model configuration keeps the detector's contract."""
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from dfd.cli.app import config_dir, prepare
+from dfd.core.build import build
+
+MODELS = sorted(path.stem for path in (config_dir() / "model").glob("[!_]*.yaml"))
+TOY = {"vit": 32, "deit": 32, "swin": 64}
+
+
+def toy(name):
+    prepare()
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        cfg = compose("train", [f"model={name}", f"model.network.size={TOY.get(name, 64)}"])
+    tree = OmegaConf.to_container(cfg.model.network)
+    return tree | ({"pretrained": False} if "pretrained" in tree else {})
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_contract(name):
+    torch.manual_seed(0)
+    tree = toy(name)
+    network = build(tree).train()
+    spec = network.input
+    shape = (4, 3, spec.size, spec.size) if spec.kind == "image" else (4, spec.frames, 3, spec.size, spec.size)
+    pixels = torch.rand(shape)
+
+    output = network(pixels)
+    assert output.logits.shape[0] == output.features.shape[0] == 4
+    assert output.logits.shape[1] in (1, 2)
+    score = network.score(output)
+    assert score.shape == (4,)
+    assert ((score >= 0) & (score <= 1)).all()
+
+    network.score(output).sum().backward()
+    without = [n for n, p in network.named_parameters() if p.requires_grad and p.grad is None]
+    assert not without, f"no gradient reaches {without}"
+
+    network.eval()
+    twin = build(tree).eval()
+    twin.load_state_dict(network.state_dict())
+    with torch.inference_mode():
+        torch.testing.assert_close(twin(pixels).logits, network(pixels).logits)
+        head = network.forward_head(network(pixels).features)
+        torch.testing.assert_close(head, network(pixels).logits)
+
+
+@pytest.mark.parametrize("logits", [1, 2])
+def test_score_grows_with_the_fake_logit(logits):
+    network = build(toy("meso") | {"logits": logits})
+    low, high = torch.zeros(1, logits), torch.zeros(1, logits)
+    high[0, -1] = 3.0
+    output = network(torch.rand(1, 3, 64, 64))
+    assert network.score(output._replace(logits=high)) > network.score(output._replace(logits=low))
+
+
+def test_normalisation_belongs_to_the_network():
+    network = build(toy("meso")).eval()
+    pixels = torch.rand(2, 3, 64, 64)
+    seen = []
+    network.stages.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    network(pixels)
+    torch.testing.assert_close(seen[0], (pixels - 0.5) / 0.5)

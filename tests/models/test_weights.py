@@ -52,7 +52,7 @@ def test_code_in_a_weight_file_is_not_run(tmp_path):
 
 
 def test_a_missing_file_and_a_misspelt_architecture_are_named():
-    with pytest.raises(DfdError, match="no weights at nowhere.pth"):
+    with pytest.raises(DfdError, match=r"no weights at nowhere\.pth"):
         ImageDetector(NAME, pretrained="nowhere.pth")
     with pytest.raises(DfdError, match="did you mean 'resnet18'"):
         ImageDetector("resnet188")

@@ -24,8 +24,11 @@ class Stopped(DfdError):
     """The user stopped the run; what was done is in its last checkpoint."""
 
 
-class StopGracefully(pl.Callback):
-    """On Ctrl-C finish the step, write `last.ckpt`, and stop; a second Ctrl-C stops at once."""
+class StopGracefully(pl.callbacks.Checkpoint):
+    """On Ctrl-C finish the step, write `last.ckpt`, and stop; a second Ctrl-C stops at once.
+
+    It is a kind of checkpoint so that Lightning calls it after all other callbacks: their state is then complete.
+    """
 
     def __init__(self, folder: str) -> None:
         self.path = Path(folder) / "last.ckpt"
@@ -40,16 +43,27 @@ class StopGracefully(pl.Callback):
             log.info("not in the main thread: Ctrl-C will not write a checkpoint")
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
-        """Stop between two steps, where a checkpoint is exact."""
+        """Stop between two steps, where a checkpoint is exact; after an epoch's last step, validate first."""
+        if self.asked and not trainer.is_last_batch:
+            self._stop(trainer)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop between two epochs."""
         if self.asked:
-            trainer.save_checkpoint(self.path)
-            raise Stopped(f"stopped at step {trainer.global_step} (epoch {trainer.current_epoch}), saved {self.path}")
+            self._stop(trainer)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Give Ctrl-C back."""
         if self._before is not None:
             signal.signal(signal.SIGINT, self._before)
             self._before = None
+
+    def _stop(self, trainer: pl.Trainer) -> None:
+        trainer.save_checkpoint(self.path)
+        raise Stopped(
+            f"stopped at step {trainer.global_step} (epoch {trainer.current_epoch}) and saved {self.path}; "
+            "the same command with ckpt_path=last goes on"
+        )
 
     def _ask(self, signum: int, frame: Any) -> None:
         if self.asked:
@@ -84,7 +98,7 @@ class TensorBoardFigures(pl.Callback):
     def __init__(self, faces: int = 16) -> None:
         self.faces = faces
 
-    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draw what the objective has just scored."""
         boards = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
         if not boards or trainer.sanity_checking or not trainer.is_global_zero or not isinstance(pl_module, Objective):

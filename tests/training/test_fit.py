@@ -1,0 +1,131 @@
+"""A run learns, stops, and goes on as if it had not stopped."""
+
+import functools
+import logging
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint
+
+from dfd.core.errors import DfdError
+from dfd.data.augment import Augment
+from dfd.data.datamodule import FaceDataModule
+from dfd.models.meso import MesoInception4
+from dfd.training.callbacks import History, StopGracefully, Stopped
+from dfd.training.checkpoint import load_network, read_checkpoint
+from dfd.training.classification import Classification
+from dfd.training.schedules import warmup_cosine
+
+logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+TREE = {"_target_": "dfd.models.meso.MesoInception4", "size": 32, "dropout": 0.5}
+
+
+class StopAt(StopGracefully):
+    """Asks for a stop after some steps, as Ctrl-C would."""
+
+    def __init__(self, folder, step):
+        super().__init__(folder)
+        self.step = step
+
+    def on_train_batch_end(self, trainer, pl_module, *args):
+        self.asked = trainer.global_step >= self.step
+        super().on_train_batch_end(trainer, pl_module, *args)
+
+
+def run(noise, folder, *, stop=None, resume=False, ema=False, epochs=3, dropout=0.5, lr=1e-3):
+    import albumentations
+
+    pl.seed_everything(7, verbose=False)
+    network = MesoInception4(32, dropout=dropout)
+    augment = Augment({"flip": albumentations.HorizontalFlip(p=0.5)})
+    data = FaceDataModule(noise, network.input, augment, batch_size=4, visits=2, eval_frames=4, workers=0, seed=7)
+    objective = Classification(
+        network,
+        functools.partial(torch.optim.AdamW, lr=lr, weight_decay=0.01),
+        functools.partial(warmup_cosine, warmup=0.1),
+        {"network": TREE | {"dropout": dropout}, "model": "meso", "manifest": noise.hash},
+        seed=7,
+    )
+    checkpoints = folder / "checkpoints"
+    callbacks = [
+        ModelCheckpoint(
+            checkpoints, "best", "val/auc", mode="max", save_last=True,
+            auto_insert_metric_name=False, enable_version_counter=False, save_on_train_epoch_end=True,
+        ),
+        History(),
+        StopGracefully(str(checkpoints)) if stop is None else StopAt(str(checkpoints), stop),
+    ] + ([EMAWeightAveraging(decay=0.9)] if ema else [])  # fmt: skip
+    trainer = pl.Trainer(
+        max_epochs=epochs, accelerator="cpu", callbacks=callbacks, logger=False, use_distributed_sampler=False,
+        enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0, default_root_dir=folder,
+    )  # fmt: skip
+    trainer.fit(
+        objective, datamodule=data, ckpt_path=str(checkpoints / "last.ckpt") if resume else None, weights_only=True
+    )
+    return trainer, objective
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ema", [False, True])
+@pytest.mark.parametrize("stop", [3, 8, 11])  # of 8 steps an epoch: within the first, at its end, within the second
+def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(noise, tmp_path, stop, ema):
+    whole, expected = run(noise, tmp_path / "whole", ema=ema)
+    with pytest.raises(Stopped, match=rf"stopped at step {stop}"):
+        run(noise, tmp_path / "parts", stop=stop, ema=ema)
+    resumed, objective = run(noise, tmp_path / "parts", resume=True, ema=ema)
+    assert resumed.global_step == whole.global_step == 24
+    for (name, a), b in zip(expected.state_dict().items(), objective.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name
+    histories = [next(c for c in t.callbacks if isinstance(c, History)).epochs for t in (whole, resumed)]
+    assert [e["val/auc"] for e in histories[0]] == [e["val/auc"] for e in histories[1]]
+    assert [e["val/loss"] for e in histories[0]] == pytest.approx([e["val/loss"] for e in histories[1]])
+
+
+def test_a_detector_learns_what_can_be_learned(noise, tmp_path):
+    trainer, _ = run(noise, tmp_path, epochs=12, dropout=0.0, lr=5e-3)
+    assert max(e["val/auc"] for e in next(c for c in trainer.callbacks if isinstance(c, History)).epochs) > 0.9
+
+
+def test_the_checkpoint_alone_rebuilds_the_network(noise, tmp_path):
+    _, objective = run(noise, tmp_path, epochs=1)
+    loaded = load_network(tmp_path)
+    assert loaded.path == tmp_path / "checkpoints" / "best.ckpt"
+    assert loaded.card["manifest"] == noise.hash
+    pixels = torch.rand(2, 3, 32, 32)
+    expected = objective.network.eval()
+    with torch.inference_mode():
+        torch.testing.assert_close(loaded.network(pixels).logits, expected(pixels).logits)
+
+
+def test_bad_checkpoints_are_named(noise, tmp_path):
+    run(noise, tmp_path, epochs=1)
+    best = tmp_path / "checkpoints" / "best.ckpt"
+    checkpoint = torch.load(best, weights_only=True)
+
+    (tmp_path / "short.ckpt").write_bytes(best.read_bytes()[:5000])
+    with pytest.raises(DfdError, match=r"short\.ckpt is damaged"):
+        read_checkpoint(tmp_path / "short.ckpt")
+
+    torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
+    with pytest.raises(DfdError, match="not one of dfd"):
+        load_network(tmp_path / "other.ckpt")
+
+    del checkpoint["state_dict"]["network.head.bias"]
+    torch.save(checkpoint, tmp_path / "less.ckpt")
+    with pytest.raises(DfdError, match=r"do not fit.*head\.bias"):
+        load_network(tmp_path / "less.ckpt")
+
+    checkpoint["dfd"]["network"] = {"_target_": "subprocess.run", "args": "true"}
+    torch.save(checkpoint, tmp_path / "evil.ckpt")
+    with pytest.raises(DfdError, match="may not be built"):
+        load_network(tmp_path / "evil.ckpt")
+
+    with pytest.raises(DfdError, match="no run at"):
+        load_network(tmp_path / "nowhere")
+
+
+def test_a_loss_that_diverges_stops_the_run(noise, tmp_path, monkeypatch):
+    monkeypatch.setattr(Classification, "loss", lambda self, output, batch: output.logits.sum() * float("nan"))
+    with pytest.raises(DfdError, match=r"loss became nan at step 0: lower optimizer\.lr"):
+        run(noise, tmp_path, epochs=1)

@@ -1,0 +1,5 @@
+"""A rendered, licence-free stand-in for datasets that need a signed form: drawn heads in the official layouts."""
+
+from dfd.data.sample.build import build
+
+__all__ = ["build"]

@@ -1,0 +1,188 @@
+"""Write the sample: the same folders, names, split files and codecs as the official downloads, from a seed."""
+
+import json
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from fractions import Fraction
+from multiprocessing import get_context
+from pathlib import Path
+
+import av
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from dfd.core.errors import DfdError
+from dfd.data.sample.forgeries import FAMILIES, Forgery, Shot
+from dfd.data.sample.heads import draw_face, draw_identity, draw_motion
+from dfd.data.sample.scene import compose, draw_scene, shoot
+from dfd.data.sample.sheet import contact_sheet
+
+log = logging.getLogger(__name__)
+
+VERSION = 1  # of the drawings: raise it when they change, and cached samples are rendered anew
+MARKER = "sample.json"
+SIZES = {"ffpp": 56, "celebdf": 30}  # identities
+STREAMS = {"ffpp": 1, "celebdf": 2}  # so that no identity of one is in the other
+
+
+@dataclass(frozen=True)
+class Job:
+    """One target video and the forgeries made from it: file names relative to the root, by forgery family."""
+
+    target: int
+    original: str
+    forgeries: dict[str, tuple[str, int]]  # name of the file: (family, source identity)
+    crf: int
+    strength: float
+
+
+def build(
+    dataset: str, folder: Path, *, seed: int = 0, identities: int | None = None, workers: int | None = None
+) -> Path:
+    """Render a dataset's sample into a folder, once: a whole one of the same seed and size is left as it is.
+
+    The folder appears when it is complete. The same seed gives the same pixels, however many processes draw them.
+    """
+    if dataset not in SIZES:
+        raise DfdError(f"there is no sample of {dataset!r}; there are {', '.join(SIZES)}")
+    facts = {"version": VERSION, "dataset": dataset, "seed": seed, "identities": identities or SIZES[dataset]}
+    if (folder / MARKER).is_file() and json.loads((folder / MARKER).read_text()) == facts:
+        return folder
+    part = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    jobs = LAYOUTS[dataset](part, facts["identities"])
+    _render(jobs, part, (seed, STREAMS[dataset]), dataset, workers)
+    contact_sheet(_columns(jobs), part, part / "contact_sheet.png")
+    (part / MARKER).write_text(json.dumps(facts))
+    shutil.rmtree(folder, ignore_errors=True)
+    part.replace(folder)
+    return folder
+
+
+def layout_ffpp(root: Path, identities: int) -> list[Job]:
+    """Write the split files of FaceForensics++ and return its jobs: 4/7 train, 1/7 val, 2/7 test, in pairs."""
+    pairs = identities // 2
+    if pairs < 3:
+        raise DfdError(f"the ffpp sample needs at least 6 identities, for three splits of pairs; got {identities}")
+    val, test = max(1, round(pairs / 7)), max(1, round(pairs * 2 / 7))
+    bounds = {
+        "train": (0, pairs - val - test),
+        "val": (pairs - val - test, pairs - test),
+        "test": (pairs - test, pairs),
+    }
+    (root / "splits").mkdir()
+    for split, (first, last) in bounds.items():
+        listed = [[f"{2 * pair:03d}", f"{2 * pair + 1:03d}"] for pair in range(first, last)]
+        (root / "splits" / f"{split}.json").write_text(json.dumps(listed, indent=2))
+    jobs = []
+    for target in range(2 * pairs):
+        source = target ^ 1
+        forgeries = {
+            f"manipulated_sequences/{family}/c23/videos/{target:03d}_{source:03d}.mp4": (family, source)
+            for family in FAMILIES
+        }
+        jobs.append(Job(target, f"original_sequences/youtube/c23/videos/{target:03d}.mp4", forgeries, 23, 1.0))
+    return jobs
+
+
+def layout_celebdf(root: Path, identities: int) -> list[Job]:
+    """Write the test list of Celeb-DF-v2 and return its jobs: face swaps among people, and reals that nobody swapped."""
+    people = max(4, identities * 2 // 3)
+    jobs, listed = [], []
+    for target in range(identities):
+        tested = target % 2 == 1
+        if target < people:
+            # the other face comes from the same side of the split, so that no identity is on both
+            others = [(target + step) % people for step in (2, 4)]
+            others = [other for other in dict.fromkeys(others) if other % 2 == target % 2 and other != target]
+            original = f"Celeb-real/id{target}_0000.mp4"
+            forgeries = {f"Celeb-synthesis/id{target}_id{other}_0000.mp4": ("Deepfakes", other) for other in others}
+        else:
+            original, forgeries = f"YouTube-real/{target - people:05d}.mp4", {}
+        jobs.append(Job(target, original, forgeries, 25, 0.8))
+        if tested:
+            listed += [f"1 {original}", *(f"0 {name}" for name in forgeries)]
+    (root / "List_of_testing_videos.txt").write_text("\n".join(listed) + "\n")
+    return jobs
+
+
+LAYOUTS: dict[str, Callable[[Path, int], list[Job]]] = {"ffpp": layout_ffpp, "celebdf": layout_celebdf}
+
+
+def _render(jobs: Sequence[Job], root: Path, seed: tuple[int, int], dataset: str, workers: int | None) -> None:
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    count = min(workers or os.cpu_count() or 1, len(jobs))
+    with (
+        Progress(*columns, console=Console(stderr=True)) as progress,
+        ProcessPoolExecutor(count, get_context("spawn")) as pool,
+    ):
+        task = progress.add_task(f"drawing the {dataset} sample", total=sum(1 + len(job.forgeries) for job in jobs))
+        futures = {pool.submit(render, job, root, seed): job for job in jobs}
+        try:
+            for future in as_completed(futures):
+                future.result()
+                progress.advance(task, 1 + len(futures[future].forgeries))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def render(job: Job, root: Path, seed: tuple[int, int]) -> None:
+    """Draw one target and everything forged from it; each frame of the target is drawn once."""
+    random = np.random.default_rng((*seed, job.target, 0))
+    target = draw_identity(np.random.default_rng((*seed, job.target, 1)))
+    scene = draw_scene(random, job.crf)
+    motion = draw_motion(random, int(random.integers(50, 61)), scene.size)
+    forgers: dict[str, tuple[Forgery, int]] = {}
+    for name, (family, source) in job.forgeries.items():
+        forgers[name] = FAMILIES[family](random, job.strength * random.uniform(0.8, 1.25)), source
+    people = {source: draw_identity(np.random.default_rng((*seed, source, 1))) for _, source in forgers.values()}
+    with Encoders(root, (job.original, *forgers), scene.size, scene.quality) as videos:
+        for index in range(len(motion)):
+            frame = shoot(scene, compose(scene, draw_face(target, motion, index), motion, index), random)
+            videos.write(job.original, frame)
+            for name, (forge, source) in forgers.items():
+                videos.write(name, forge(Shot(frame, index, scene, target, people[source], motion)))
+
+
+class Encoders:
+    """H.264 files that are written side by side."""
+
+    def __init__(self, root: Path, names: Sequence[str], size: tuple[int, int], crf: int) -> None:
+        self._open = {name: self._start(root / name, size, crf) for name in names}
+
+    def write(self, name: str, frame: np.ndarray) -> None:
+        """Append one RGB frame to one file."""
+        container, stream = self._open[name]
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+
+    def __enter__(self) -> "Encoders":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for container, stream in self._open.values():
+            container.mux(stream.encode())
+            container.close()
+
+    @staticmethod
+    def _start(path: Path, size: tuple[int, int], crf: int) -> tuple[av.container.OutputContainer, av.VideoStream]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        container = av.open(str(path), "w")
+        stream = container.add_stream("libx264", rate=Fraction(25))
+        stream.width, stream.height = size
+        stream.pix_fmt = "yuv420p"
+        stream.options = {"crf": str(crf), "preset": "veryfast", "threads": "1"}
+        return container, stream
+
+
+def _columns(jobs: Sequence[Job]) -> Iterator[list[str]]:
+    """Return, for the contact sheet, the files of a few targets: the original and what was made from it."""
+    forged = [job for job in jobs if job.forgeries]
+    for job in forged[:: max(1, len(forged) // 6)][:6]:
+        yield [job.original, *job.forgeries]

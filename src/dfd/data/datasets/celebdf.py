@@ -30,12 +30,11 @@ def index(root: Path, version: str = "v2", val_fraction: float = 0.1, allow_miss
     if missing and not allow_missing:
         counts = ", ".join(f"{count} of {name}" for name, count in Counter(m.split("/")[0] for m in missing).items())
         raise DfdError(
-            f"Celeb-DF in {root} is not complete: of {len(test)} test videos {counts} are missing, for one {missing[0]}; "
-            "finish the download, or go on without them with data.index.allow_missing=true"
+            f"Celeb-DF in {root} is not complete: of {len(test)} test videos {counts} are missing, "
+            f"for one {missing[0]}; finish the download, or go on without them with data.index.allow_missing=true"
         )
-    val = _validation(
-        {_group(name, path.stem) for name, path in found if f"{name}/{path.name}" not in test}, val_fraction
-    )
+    rest = {_group(name, path.stem) for name, path in found if f"{name}/{path.name}" not in test}
+    val = _validation(rest, val_fraction)
     for name, path in found:
         group = _group(name, path.stem)
         split = "test" if f"{name}/{path.name}" in test else "val" if group in val else "train"

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from dfd.core.errors import DfdError
+from dfd.core.records import SPLITS
 from dfd.data.sample.forgeries import FAMILIES, Forgery, Shot
 from dfd.data.sample.heads import draw_face, draw_identity, draw_motion
 from dfd.data.sample.scene import compose, draw_scene, shoot
@@ -50,13 +51,14 @@ def build(
     """
     if dataset not in SIZES:
         raise DfdError(f"there is no sample of {dataset!r}; there are {', '.join(SIZES)}")
-    facts = {"version": VERSION, "dataset": dataset, "seed": seed, "identities": identities or SIZES[dataset]}
+    identities = identities or SIZES[dataset]
+    facts = {"version": VERSION, "dataset": dataset, "seed": seed, "identities": identities}
     if (folder / MARKER).is_file() and json.loads((folder / MARKER).read_text()) == facts:
         return folder
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
-    jobs = LAYOUTS[dataset](part, facts["identities"])
+    jobs = LAYOUTS[dataset](part, identities)
     _render(jobs, part, (seed, STREAMS[dataset]), dataset, workers)
     contact_sheet(_columns(jobs), part, part / "contact_sheet.png")
     (part / MARKER).write_text(json.dumps(facts))
@@ -71,13 +73,9 @@ def layout_ffpp(root: Path, identities: int) -> list[Job]:
     if pairs < 3:
         raise DfdError(f"the ffpp sample needs at least 6 identities, for three splits of pairs; got {identities}")
     val, test = max(1, round(pairs / 7)), max(1, round(pairs * 2 / 7))
-    bounds = {
-        "train": (0, pairs - val - test),
-        "val": (pairs - val - test, pairs - test),
-        "test": (pairs - test, pairs),
-    }
+    bounds = (0, pairs - val - test, pairs - test, pairs)
     (root / "splits").mkdir()
-    for split, (first, last) in bounds.items():
+    for split, first, last in zip(SPLITS, bounds, bounds[1:]):
         listed = [[f"{2 * pair:03d}", f"{2 * pair + 1:03d}"] for pair in range(first, last)]
         (root / "splits" / f"{split}.json").write_text(json.dumps(listed, indent=2))
     jobs = []
@@ -92,7 +90,7 @@ def layout_ffpp(root: Path, identities: int) -> list[Job]:
 
 
 def layout_celebdf(root: Path, identities: int) -> list[Job]:
-    """Write the test list of Celeb-DF-v2 and return its jobs: face swaps among people, and reals that nobody swapped."""
+    """Write the test list of Celeb-DF-v2 and return its jobs: swaps among people, and reals that nobody swapped."""
     people = max(4, identities * 2 // 3)
     jobs, listed = [], []
     for target in range(identities):

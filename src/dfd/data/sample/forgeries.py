@@ -30,7 +30,7 @@ Forgery = Callable[[Shot], np.ndarray]
 
 
 def deepfakes(random: np.random.Generator, strength: float) -> Forgery:
-    """The source's inner face in the target's pose: too few pixels, a colour slightly off, a soft border that jitters."""
+    """The source's inner face in the target's pose: too few pixels, a colour off, a soft border that jitters."""
     shrink = 1 / (1 + random.uniform(0.5, 1.0) * strength)
     tint = random.normal(0, 4, 3) * strength
     soft = random.uniform(6, 12)
@@ -66,10 +66,10 @@ def face2face(random: np.random.Generator, strength: float) -> Forgery:
 
 
 def faceswap(random: np.random.Generator, strength: float) -> Forgery:
-    """The source's face as a warped texture: a harder border, a colour that flickers, a shape that does not sit still."""
+    """The source's face as a warped texture: a hard border, a colour that flickers, a shape that does not sit still."""
     tint = random.normal(0, 3, 3) * strength
     stretch = 1 + random.uniform(-0.05, 0.05, 2) * strength
-    start = random.integers(0, 20)
+    start = int(random.integers(0, 20))
 
     def forge(shot: Shot) -> np.ndarray:
         still = draw_face(shot.source, shot.motion, (shot.index + start) % len(shot.motion))[..., :3]

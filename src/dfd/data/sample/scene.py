@@ -42,7 +42,7 @@ def draw_scene(random: np.random.Generator, crf: int = 23) -> Scene:
 
 def compose(scene: Scene, head: np.ndarray, motion: Motion, i: int) -> np.ndarray:
     """Put a head (canvas with alpha) into the scene: a clean picture (H, W, 3) uint8."""
-    sway = np.float32([[1, 0, 0.5 * (motion.x[i] - motion.x[0])], [0, 1, 0.3 * (motion.y[i] - motion.y[0])]])
+    sway = np.array([[1, 0, 0.5 * (motion.x[i] - motion.x[0])], [0, 1, 0.3 * (motion.y[i] - motion.y[0])]])
     picture = over(scene.backdrop, cv2.warpAffine(scene.body, sway, scene.size, flags=cv2.INTER_LINEAR))
     if scene.smoothing:
         head = np.dstack([cv2.GaussianBlur(head[..., :3], (0, 0), scene.smoothing), head[..., 3]])
@@ -81,9 +81,9 @@ def _backdrop(random: np.random.Generator, width: int, height: int) -> np.ndarra
             cv2.rectangle(image, corner.tolist(), (corner + extent).tolist(), colour, -1)
         else:
             cv2.circle(image, corner.tolist(), int(extent[0] // 2), colour, -1)
-    image = cv2.GaussianBlur(image, (0, 0), random.uniform(0.8, 8))
+    blurred = cv2.GaussianBlur(image, (0, 0), random.uniform(0.8, 8))
     grain = cv2.GaussianBlur(random.normal(0, 1, (height, width)).astype(np.float32), (0, 0), random.uniform(0.7, 3))
-    return np.clip(image + grain[..., None] * random.uniform(2, 14), 0, 255).astype(np.uint8)
+    return np.clip(blurred + grain[..., None] * random.uniform(2, 14), 0, 255).astype(np.uint8)
 
 
 def _body(random: np.random.Generator, width: int, height: int) -> np.ndarray:

@@ -30,6 +30,6 @@ def _tile(root: Path, name: str) -> np.ndarray:
     parts = Path(name).parts
     family = parts[1] if parts[0] == "manipulated_sequences" else parts[0].removesuffix("_sequences")
     text = f"{family} {Path(name).stem}"
-    tile[:18] //= 3
+    tile[:18] = tile[:18] // 3
     cv2.putText(tile, text, (5, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (255, 255, 255), 1, cv2.LINE_AA)
     return tile

@@ -5,6 +5,8 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 from pathlib import Path
 
+import av
+import cv2
 import numpy as np
 import pytest
 
@@ -43,3 +45,42 @@ def noise(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
     manifest = Manifest(tuple(records), folder)
     manifest.write(folder / "manifest.parquet")
     return manifest
+
+
+def draw_head(shift: int = 0, height: int = 256, width: int = 320) -> np.ndarray:
+    """A face simple enough to draw in a test and good enough for MTCNN."""
+    from dfd.data.sample.heads import draw_face, draw_identity, draw_motion
+    from dfd.data.sample.scene import compose, draw_scene
+
+    random = np.random.default_rng(3)
+    person, scene = draw_identity(random), draw_scene(random)
+    motion = draw_motion(random, 50, scene.size)
+    motion.x[:] = motion.x[0] + shift
+    return cv2.resize(compose(scene, draw_face(person, motion, 0), motion, 0), (width, height))
+
+
+def write_video(path: Path, frames: list[np.ndarray], fps: int = 25) -> Path:
+    """Write RGB frames as H.264."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=fps)
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt, stream.options = "yuv420p", {"crf": "18", "threads": "1"}
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.fixture(scope="session")
+def head_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Thirty frames of a head that moves one pixel a frame to the right."""
+    return write_video(tmp_path_factory.mktemp("video") / "head.mp4", [draw_head(i) for i in range(30)])
+
+
+@pytest.fixture(scope="session")
+def tiny_ffpp(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample of FaceForensics++ with as few people as there can be."""
+    from dfd.data.sample import build
+
+    return build("ffpp", tmp_path_factory.mktemp("sample") / "ffpp", identities=8)

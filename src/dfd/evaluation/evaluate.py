@@ -26,10 +26,12 @@ class Number:
     low: float = float("nan")
     high: float = float("nan")
 
+    def short(self) -> str:
+        """Return the value alone."""
+        return "-" if np.isnan(self.value) else f"{self.value:.3f}"
+
     def __str__(self) -> str:
-        if np.isnan(self.value):
-            return "-"
-        return f"{self.value:.3f}" + ("" if np.isnan(self.low) else f" [{self.low:.3f}, {self.high:.3f}]")
+        return self.short() + ("" if np.isnan(self.low) else f" [{self.low:.3f}, {self.high:.3f}]")
 
 
 Numbers = dict[str, Number]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 WIDTH, HEIGHT = 340, 240
-LEFT, RIGHT, TOP, BOTTOM = 42, 12, 12, 36
+LEFT, RIGHT, TOP, BOTTOM = 50, 12, 12, 36
 
 
 class Line(NamedTuple):

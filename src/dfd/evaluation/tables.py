@@ -6,12 +6,14 @@ from rich.table import Table
 
 from dfd.evaluation.evaluate import NAMES, Evaluation, Numbers
 
+WITH_INTERVAL = ("auc",)  # in the terminal, whose lines are short; the reports give all of them
+
 
 def rows(evaluation: Evaluation) -> Iterator[tuple[str, Numbers]]:
     """Yield the rows of the headline table."""
     yield "video", evaluation.video
     yield "frame", evaluation.frame
-    yield from ((f"video, {method}", numbers) for method, numbers in evaluation.methods.items())
+    yield from ((f"  {method}", numbers) for method, numbers in evaluation.methods.items())
 
 
 def counted(evaluation: Evaluation) -> str:
@@ -25,11 +27,13 @@ def evaluation_table(evaluation: Evaluation, title: str) -> Table:
     table = Table(
         title=title, caption="\n".join([counted(evaluation), "95 % group-bootstrap intervals", *evaluation.notes])
     )
-    table.add_column("level")
+    table.add_column("level", no_wrap=True)
     for name in NAMES.values():
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for level, numbers in rows(evaluation):
-        table.add_row(level, *(str(numbers[name]) for name in NAMES))
+        table.add_row(
+            level, *(str(numbers[name]) if name in WITH_INTERVAL else numbers[name].short() for name in NAMES)
+        )
     return table
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from dfd.preprocess.faces import Detections
 
 
-@dataclass
+@dataclass(eq=False)
 class Track:
     """One face over time: frame numbers with its box (4,), confidence and landmarks (5, 2) on each."""
 

@@ -33,6 +33,12 @@ class Scoring(pl.LightningModule):
         self.rows: dict[str, Rows] = {}
         self._pending: list[Rows] = []
 
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Turn uint8 into RGB in [0, 1] once the pixels are on the device: a quarter of the traffic."""
+        if batch["pixels"].dtype == torch.uint8:
+            batch["pixels"] = batch["pixels"].float().div_(255)
+        return batch
+
     def forward(self, pixels: Tensor) -> Output:
         """Call the network."""
         return self.network(pixels)

@@ -25,7 +25,7 @@ from dfd.data.sample.sheet import contact_sheet
 
 log = logging.getLogger(__name__)
 
-VERSION = 1  # of the drawings: raise it when they change, and cached samples are rendered anew
+VERSION = 3  # of the drawings: raise it when they change, and cached samples are rendered anew
 MARKER = "sample.json"
 SIZES = {"ffpp": 56, "celebdf": 30}  # identities
 STREAMS = {"ffpp": 1, "celebdf": 2}  # so that no identity of one is in the other
@@ -85,7 +85,7 @@ def layout_ffpp(root: Path, identities: int) -> list[Job]:
             f"manipulated_sequences/{family}/c23/videos/{target:03d}_{source:03d}.mp4": (family, source)
             for family in FAMILIES
         }
-        jobs.append(Job(target, f"original_sequences/youtube/c23/videos/{target:03d}.mp4", forgeries, 23, 1.0))
+        jobs.append(Job(target, f"original_sequences/youtube/c23/videos/{target:03d}.mp4", forgeries, 23, 1.25))
     return jobs
 
 
@@ -103,7 +103,7 @@ def layout_celebdf(root: Path, identities: int) -> list[Job]:
             forgeries = {f"Celeb-synthesis/id{target}_id{other}_0000.mp4": ("Deepfakes", other) for other in others}
         else:
             original, forgeries = f"YouTube-real/{target - people:05d}.mp4", {}
-        jobs.append(Job(target, original, forgeries, 25, 0.8))
+        jobs.append(Job(target, original, forgeries, 25, 1.0))
         if tested:
             listed += [f"1 {original}", *(f"0 {name}" for name in forgeries)]
     (root / "List_of_testing_videos.txt").write_text("\n".join(listed) + "\n")

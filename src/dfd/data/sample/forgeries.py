@@ -67,7 +67,7 @@ def face2face(random: np.random.Generator, strength: float) -> Forgery:
 
 def faceswap(random: np.random.Generator, strength: float) -> Forgery:
     """The source's face as a warped texture: a hard border, a colour that flickers, a shape that does not sit still."""
-    tint = random.normal(0, 3, 3) * strength
+    tint, shrink = random.normal(0, 4, 3) * strength, 1 / (1 + random.uniform(0.3, 0.8) * strength)
     stretch = 1 + random.uniform(-0.05, 0.05, 2) * strength
     start = int(random.integers(0, 20))
 
@@ -76,9 +76,9 @@ def faceswap(random: np.random.Generator, strength: float) -> Forgery:
         wobble = random.normal(0, 0.8 * strength, 2)
         scale = np.diag(stretch)
         matrix = np.hstack([scale, (CENTRE - scale @ CENTRE + wobble)[:, None]])
-        face = cv2.warpAffine(still, matrix, still.shape[1::-1], borderMode=cv2.BORDER_REPLICATE)
+        face = _resampled(cv2.warpAffine(still, matrix, still.shape[1::-1], borderMode=cv2.BORDER_REPLICATE), shrink)
         face = _relit(face, shot.source, shot.target) * (1 + 0.02 * strength * random.normal()) + tint
-        return _paste(shot, face, oval(shot.target.half * [0.8, 0.8], 2.5) * _below(-shot.target.half[1] * 0.52, 2.5))
+        return _paste(shot, face, oval(shot.target.half * [0.8, 0.8], 2) * _below(-shot.target.half[1] * 0.52, 2))
 
     return forge
 
@@ -86,14 +86,14 @@ def faceswap(random: np.random.Generator, strength: float) -> Forgery:
 def neuraltextures(random: np.random.Generator, strength: float) -> Forgery:
     """Only the mouth is rendered anew, saying something else, from a texture with too little detail."""
     shift = int(random.integers(8, 25))
-    shrink = 1 / (1 + random.uniform(0.6, 1.2) * strength)
+    shrink = 1 / (1 + random.uniform(0.9, 1.6) * strength)
 
     def forge(shot: Shot) -> np.ndarray:
         motion = replace(shot.motion, mouth=np.roll(shot.motion.mouth, -shift))
         face = _resampled(draw_face(shot.target, motion, shot.index)[..., :3], shrink)
         x, y = grid()
         height, wide, _ = shot.target.mouth
-        radius = np.sqrt(((x - shot.motion.yaw[shot.index]) / (wide + 17)) ** 2 + ((y - height) / 25) ** 2)
+        radius = np.sqrt(((x - shot.motion.yaw[shot.index]) / (wide + 21)) ** 2 + ((y - height) / 29) ** 2)
         return _paste(shot, face, np.clip((1 - radius) * 5, 0, 1))
 
     return forge

@@ -36,7 +36,7 @@ def draw_scene(random: np.random.Generator, crf: int = 23) -> Scene:
         blur=float(random.uniform(0.0, 0.7)),
         noise=float(random.uniform(1.5, 4.5)),
         quality=crf + int(random.integers(-1, 2)),
-        smoothing=float(random.uniform(0.5, 0.9)) if random.random() < 0.25 else 0.0,
+        smoothing=float(random.uniform(0.5, 0.9)) if random.random() < 0.15 else 0.0,
     )
 
 

@@ -1,0 +1,44 @@
+"""The container of face crops: what goes in comes out, holes stay holes, damage is named."""
+
+import zipfile
+
+import numpy as np
+import pytest
+
+from dfd.core.errors import DfdError
+from dfd.data.crops import COLUMNS, CropReader, Crops, write_crops
+
+
+def crops():
+    random = np.random.default_rng(0)
+    table = {name: random.uniform(0, 300, 5).round(3) for name in COLUMNS}
+    table |= {"frame": np.array([0, 1, 2, 40, 41]), "valid": np.array([True, True, False, True, True])}
+    table["track"] = np.zeros(5, int)
+    images = {row: random.integers(0, 255, (20, 20, 3), np.uint8) for row in (0, 1, 3, 4)}
+    return Crops(table, images)
+
+
+def test_lossless_round_trip_with_a_hole(tmp_path):
+    given = crops()
+    write_crops(tmp_path / "a" / "v.zip", given)
+    with CropReader(tmp_path / "a" / "v.zip") as reader:
+        for name in COLUMNS:
+            np.testing.assert_allclose(reader.table[name], given.table[name], rtol=1e-9)
+        assert all(np.array_equal(a, given.images[r]) for r, a in zip((4, 0), reader.read([4, 0]), strict=True))
+    assert zipfile.ZipFile(tmp_path / "a" / "v.zip").namelist()[-1] == "000041.png"
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["v.zip"]
+
+
+def test_jpeg_is_close(tmp_path):
+    smooth = Crops(crops().table, {0: np.full((32, 32, 3), (200, 100, 50), np.uint8)})
+    write_crops(tmp_path / "v.zip", smooth, "jpg")
+    with CropReader(tmp_path / "v.zip") as reader:
+        assert np.abs(reader.read([0])[0].astype(int) - smooth.images[0]).max() < 4
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 not really", None])
+def test_damage_names_file_and_next_step(tmp_path, content):
+    if content is not None:
+        (tmp_path / "v.zip").write_bytes(content)
+    with pytest.raises(DfdError, match=r"v\.zip is damaged .*run preprocess\.py again"):
+        CropReader(tmp_path / "v.zip")

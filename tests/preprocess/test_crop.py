@@ -51,7 +51,7 @@ def test_iou_by_hand():
 
 
 def test_two_people_stay_two_tracks_and_the_larger_is_the_main_one():
-    seen = {t: both(face(10 + t, 10, 30), face(200 - t, 50, 60)) for t in range(0, 40, 10)}
+    seen = {t: both(face(10 + t / 4, 10, 30), face(200 - t, 50, 60)) for t in range(0, 40, 10)}
     seen[20] = face(180, 50, 60)
     tracks = link(seen, 0.9)
     assert sorted(track.frames for track in tracks) == [[0, 10, 20, 30], [0, 10, 30]]

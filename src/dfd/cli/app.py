@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,15 @@ from dfd.core.errors import DfdError, did_you_mean
 log = logging.getLogger("dfd")
 
 Task = Callable[[DictConfig], Any]
+
+QUIET = (
+    ".*LeafSpec.*is deprecated.*",
+    ".*overridden `on_after_batch_transfer`.*",
+    ".*does not have many workers.*",
+    ".*number of training batches.*smaller than the logging interval.*",
+    ".*Checkpoint directory .* exists and is not empty.*",
+    ".*your dataloader is not resumable.*",  # it is, by the seed and the position that the datamodule keeps
+)
 
 
 def config_dir() -> Path:
@@ -60,6 +70,7 @@ def in_sweep() -> bool:
 
 def _guard(task: Task, cfg: DictConfig) -> Any:
     """Run a task; an error that the user can mend is one line, and in a sweep only this job fails."""
+    _quiet()
     try:
         return task(cfg)
     except (DfdError, OmegaConfBaseException) as error:
@@ -68,6 +79,14 @@ def _guard(task: Task, cfg: DictConfig) -> Any:
             _leave(message)
         log.error("%s (this job of the sweep failed, the others go on)", message)
         return float("nan")
+
+
+def _quiet() -> None:
+    """Leave out what Lightning says about itself; what it says about the run is said by us."""
+    for name in ("pytorch_lightning", "lightning.pytorch", "matplotlib"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in QUIET:
+        warnings.filterwarnings("ignore", message=message)
 
 
 def _explain(error: Exception) -> str:

@@ -76,7 +76,7 @@ def prepare_data(
     source.processed.mkdir(parents=True, exist_ok=True)
     with FileLock(source.processed / ".lock"):  # processes of one run, or runs of one sweep, wait for the first
         if source.sample:
-            _render(source)
+            _render(source, data.get("sample") or {})
         records = list(build(data["index"], ("dfd.", *plugins))(source.root))
         if not records:
             raise DfdError(f"{source.name}: {source.root} holds no videos")
@@ -104,7 +104,7 @@ def shuffled(manifest: Manifest, seed: int) -> Manifest:
     )
 
 
-def _render(source: Source) -> None:
+def _render(source: Source, options: Mapping[str, Any]) -> None:
     from dfd.data.sample import build as build_sample
 
-    build_sample(source.name, source.root)
+    build_sample(source.name, source.root, seed=options.get("seed", 0), identities=options.get("identities"))

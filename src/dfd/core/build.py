@@ -11,6 +11,7 @@ from dfd.core.errors import DfdError, did_you_mean
 
 TARGET, PARTIAL = "_target_", "_partial_"
 OWN = ("dfd.",)
+PLAIN = (str, bool, int, float)
 
 
 def build(tree: Any, allow: Sequence[str] = OWN, **overrides: Any) -> Any:
@@ -98,7 +99,11 @@ def _fits(value: Any, hint: Any) -> bool:
         return True
     origin = get_origin(hint)
     if origin in (Union, types.UnionType):
-        return any(_fits(value, option) for option in get_args(hint))
+        options = get_args(hint)
+        plain = [option for option in options if option in PLAIN or get_origin(option) is Literal]
+        if plain and isinstance(value, PLAIN):  # "float or Tensor": a word is neither
+            options = tuple(plain)
+        return any(_fits(value, option) for option in options)
     if origin is Literal:
         return value in get_args(hint)
     if hint is float:

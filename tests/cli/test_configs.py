@@ -1,0 +1,94 @@
+"""Every model composes with every dataset, and every argument in a configuration exists."""
+
+import itertools
+import pathlib
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from dfd.cli.app import config_dir, prepare
+from dfd.cli.train import THIRD_PARTY
+from dfd.core.build import check
+from dfd.core.errors import DfdError
+
+CONFIGS = config_dir()
+
+
+def names(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONFIGS / group).glob("[!_]*.yaml"))
+
+
+def composed(root: str, *overrides: str) -> dict:
+    prepare()
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        cfg = compose(root, list(overrides))
+    tree = OmegaConf.to_container(cfg, resolve=True)
+    check(tree, ("dfd.", *THIRD_PARTY))
+    return tree
+
+
+@pytest.mark.parametrize(("model", "data"), itertools.product(names("model"), names("data")))
+def test_every_model_with_every_dataset(model, data):
+    tree = composed("train", f"model={model}", f"data={data}")
+    assert (tree["model"]["name"], tree["data"]["name"]) == (model, data)
+
+
+@pytest.mark.parametrize(
+    ("group", "name"),
+    [
+        (g, n)
+        for g in ("optimizer", "scheduler", "augment", "trainer", "callbacks", "logger", "experiment", "debug")
+        for n in names(g)
+    ],
+)
+def test_every_choice_of_every_group(group, name):
+    composed("train", f"{group}={name}")
+
+
+@pytest.mark.parametrize("name", names("model"))
+def test_what_is_scaled_down_on_the_sample_exists(name):
+    prepare()
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        cfg = compose("train", [f"model={name}"])
+        for key, value in cfg.sample.items():
+            assert OmegaConf.select(cfg, key) is not None, key
+            OmegaConf.update(cfg, key, value)
+    check(OmegaConf.to_container(cfg, resolve=True), ("dfd.", *THIRD_PARTY))
+
+
+def test_the_other_roots():
+    assert composed("eval", "run=x", "data=celebdf")["data"]["name"] == "celebdf"
+    assert composed("predict", "run=x", "input=y")["threshold"] == 0.5
+    assert composed("preprocess", "data=celebdf")["data"]["title"] == "Celeb-DF v2"
+
+
+@pytest.mark.parametrize(
+    "override", ["sead=1", "seed=abc", "model=mesoo", "model.network.sizes=3", "trainer.max_epoch=1"]
+)
+def test_a_wrong_key_or_type_fails_at_composition(override):
+    from hydra.errors import HydraException
+
+    with pytest.raises((HydraException, OmegaConfBaseException)):
+        composed("train", override)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("optimizer.lr=fast", "optimizer.lr='fast': expected"),
+        ("+model.network.depth=3", "ImageDetector has no argument 'depth'"),
+        ("model.network.size=large", r"model\.network\.size='large'"),
+    ],
+)
+def test_a_wrong_argument_fails_before_anything_is_built(override, message):
+    with pytest.raises(DfdError, match=message):
+        composed("train", override)
+
+
+def test_the_shims_are_shims():
+    for name in ("train", "eval", "predict", "preprocess"):
+        path = pathlib.Path(__file__).parents[2] / f"{name}.py"
+        assert f"from dfd.cli.{name} import main" in path.read_text()
+        assert len(path.read_text().splitlines()) < 10

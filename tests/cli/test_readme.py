@@ -1,0 +1,127 @@
+"""The README's commands run as typed, scaled down; so do wrong ones, each to one line that helps."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SMALL = ["data.sample.identities=8", "data.crops.groups=2", "data.loader.workers=0", "eval.resamples=20"]
+QUICK = [
+    *SMALL, "trainer.max_epochs=1", "trainer.limit_train_batches=2", "model.network.size=32", "data.loader.visits=1",
+    "data.loader.eval_frames=2", "data.loader.batch_size=8",
+]  # fmt: skip
+
+
+def readme_commands() -> list[str]:
+    blocks = re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    lines = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line.startswith(("python ", "dfd-")) and "-m venv" not in line]
+
+
+def run(workplace: Path, command: str, *more: str) -> subprocess.CompletedProcess:
+    words = shlex.split(command.replace("outputs/*", "outputs/demo"))
+    script = [f"-mdfd.cli.{words[0][4:]}"] if words[0].startswith("dfd-") else [str(ROOT / words[1])]
+    rest = words[1:] if words[0].startswith("dfd-") else words[2:]
+    return subprocess.run(
+        [sys.executable, *script, *rest, *more], cwd=workplace, capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory, tiny_ffpp):
+    """A folder as a user has it after `python train.py ... name=demo`, with a few files beside it."""
+    folder = tmp_path_factory.mktemp("work")
+    done = run(folder, "python train.py model=meso data=ffpp name=demo", *QUICK)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "SAMPLE" in done.stderr
+    shutil.copytree(tiny_ffpp, folder / "FaceForensics++")
+    shutil.copy(tiny_ffpp / "original_sequences/youtube/c23/videos/000.mp4", folder / "clip.mp4")
+    predictions = pd.read_parquet(folder / "outputs/demo/eval/ffpp-sample-test/predictions.parquet")
+    predictions.to_csv(folder / "predictions.csv", index=False)
+    return folder
+
+
+def extra(command: str) -> list[str]:
+    if command.startswith("python train.py"):
+        return [*QUICK, "model.network.pretrained=false"] if "efficientnet" in command else QUICK
+    return SMALL[1:] if "preprocess" in command or ("eval.py" in command and "data=" in command) else []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", readme_commands())
+def test_every_command_of_the_readme_runs(workplace, command):
+    more = extra(command)
+    if ("eval.py" in command and "data=" in command) or "preprocess" in command:
+        more = [*SMALL[:3], *([] if "preprocess" in command else ["data.loader.eval_frames=2", SMALL[3]])]
+    if "train.py -m" in command:
+        more = [key for key in QUICK if not key.startswith("model.network.size")] + ["model.network.size=64"]
+    done = run(workplace, command.replace("/data/FaceForensics++", "FaceForensics++"), *more)
+    assert done.returncode == 0, (done.stdout[-1000:], done.stderr[-3000:])
+    if "train.py -m" in command:
+        (sweep,) = (workplace / "outputs" / "sweeps").iterdir()
+        assert len([path for path in sweep.iterdir() if path.is_dir()]) == 4
+        assert (sweep / "comparison.csv").is_file()
+        assert len(pd.read_csv(sweep / "comparison.csv")) == 4
+
+
+@pytest.mark.slow
+def test_nothing_is_scaled_down_where_a_root_is_given_or_the_user_chose(workplace):
+    own = (workplace / "outputs/demo/config.yaml").read_text()
+    assert "size: 32" in own  # the user's, not the sample's 128
+    assert "max_epochs: 1\n" in own
+
+
+@pytest.mark.slow
+def test_a_checkpoint_alone_is_enough_from_any_folder(workplace, tmp_path):
+    shutil.copy(workplace / "outputs/demo/checkpoints/best.ckpt", tmp_path / "mine.ckpt")
+    done = run(
+        tmp_path, f"python eval.py run=mine.ckpt data=ffpp data.root={workplace / 'FaceForensics++'}",
+        "data.loader.workers=0", "data.loader.eval_frames=2", "eval.resamples=20",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    theirs = pd.read_parquet(tmp_path / "eval/ffpp-test/predictions.parquet")
+    ours = pd.read_parquet(workplace / "outputs/demo/eval/ffpp-sample-test/predictions.parquet")
+    assert list(theirs["video"].unique()) == list(ours["video"].unique())
+    assert theirs["score"].to_numpy() == pytest.approx(ours["score"].to_numpy(), abs=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("python train.py sead=1", "did you mean 'seed'"),
+        ("python train.py seed=abc", "'abc' of type 'str' could not be converted to Integer"),
+        ("python train.py data=ffpp data.root=nowhere", "no FaceForensics++ at .*nowhere"),
+        ("python train.py model=mesoo", "Could not find 'model/mesoo'"),
+        ("python train.py ckpt_path=last model=vit", "no run ffpp-sample_vit_"),
+        ("python train.py name=demo model=meso", "holds a run already"),
+        ("python train.py name=demo model=resnet50 ckpt_path=last", "is a checkpoint of another model"),
+        ("python eval.py run=nowhere", "no run at nowhere"),
+        ("python eval.py run=clip.mp4", "damaged or not a checkpoint"),
+        ("python predict.py run=outputs/demo input=none.mp4", "no such file or folder"),
+        ("python predict.py run=outputs/demo input=README.txt", "none of the 1 file.s. could be judged"),
+        ("python predict.py run=outputs/demo input=clip.mp4 device=tpu9", "device=tpu9 is not to be had"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(workplace, command, message):
+    (workplace / "README.txt").write_text("not a video")
+    more = [*QUICK, "model.network.pretrained=false"] if "resnet50 ckpt" in command else []
+    done = run(workplace, command, *more)
+    assert done.returncode == 2, done.stderr[-2000:]
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("error: ")
+    assert re.search(message, last), last
+    assert "Traceback" not in done.stderr
+
+
+def test_help_names_the_groups_without_loading_torch(tmp_path):
+    done = run(tmp_path, "python train.py --help")
+    assert done.returncode == 0
+    assert "model: deit, efficientnet" in done.stdout.replace("_classification, _image, ", "")
+    assert "--config-dir" in done.stdout

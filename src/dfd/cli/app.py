@@ -83,8 +83,10 @@ def _guard(task: Task, cfg: DictConfig) -> Any:
 
 def _quiet() -> None:
     """Leave out what Lightning says about itself; what it says about the run is said by us."""
-    for name in ("pytorch_lightning", "lightning.pytorch", "matplotlib"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(
+            lambda r: r.levelno > logging.INFO or not r.name.startswith(("pytorch_lightning", "matplotlib"))
+        )
     for message in QUIET:
         warnings.filterwarnings("ignore", message=message)
 

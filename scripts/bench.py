@@ -1,0 +1,164 @@
+"""Measure what costs time against its floor, in one run: scripts/bench.py [preprocess|loader|train|evaluate ...]."""
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+import cv2
+import numpy as np
+import pandas as pd
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from dfd.core.predictions import COLUMNS
+from dfd.core.records import InputSpec, Record
+from dfd.data.crops import CropReader, write_crops
+from dfd.data.sample.heads import draw_face, draw_identity, draw_motion
+from dfd.data.sample.scene import compose, draw_scene
+from dfd.data.video import read_frames
+from dfd.data.views import FaceViews, Visit
+from dfd.evaluation.evaluate import evaluate
+from dfd.models.meso import MesoInception4
+from dfd.preprocess.crop import CropOptions, crop_video
+from dfd.preprocess.faces import MtcnnDetector
+
+
+class Figure(NamedTuple):
+    """One measurement, the floor it stands against, and their unit (a rate: more is better)."""
+
+    name: str
+    ours: float
+    floor: float
+    unit: str
+    against: str
+
+
+def rate(work: Callable[[], int], seconds: float = 2.0) -> float:
+    """Return how many items a second `work` gets through; it is called until the time is over, once to warm up."""
+    work()
+    start, done = time.perf_counter(), 0
+    while time.perf_counter() - start < seconds:
+        done += work()
+    return done / (time.perf_counter() - start)
+
+
+def preprocess(folder: Path) -> Iterable[Figure]:
+    """Faces of a 1280x720 video, one process."""
+    path = head_video(folder / "head.mp4", (1280, 720), 100)
+    detector, options = MtcnnDetector(), CropOptions()
+    frames = int(rate(lambda: decode(path)))
+    table = crop_video(path, options, detector).table
+    ours = rate(lambda: len(crop_video(path, options, detector).images) and 100)
+    yield Figure("original: detect and cut, 32 of 100 frames", ours, frames, "frames/s", "decoding alone")
+    like = rate(lambda: len(crop_video(path, options, detector, table).images) and 100)
+    yield Figure("fake: cut with its original's boxes", like, frames, "frames/s", "decoding alone")
+
+
+def loader(folder: Path) -> Iterable[Figure]:
+    """Random frames out of a container, one process."""
+    path = head_video(folder / "small.mp4", (480, 360), 60)
+    write_crops(folder / "head.zip", crop_video(path, CropOptions(), MtcnnDetector()))
+    record = Record("head", "bench", "train", 0, str(path), "head", assets={"crops": "head.zip"})
+    with CropReader(folder / "head.zip") as reader:
+        image = reader.read([0])[0]
+    encoded = cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1]
+    floor = rate(lambda: cv2.imdecode(encoded, cv2.IMREAD_COLOR) is not None)
+    views = FaceViews([record], folder, InputSpec("image", 224), 1)
+    clips = FaceViews([record], folder, InputSpec("clip", 112, 4, 1, 8), 8)
+    seeds = iter(range(10**9))
+    against = f"decoding a {image.shape[0]} px PNG"
+    one = rate(lambda: len(views[Visit(0, next(seeds))]["t"]))
+    yield Figure("one random frame", one, floor, "frames/s", against)
+    yield Figure(
+        "8 random clips of 4", rate(lambda: 4 * len(clips[Visit(0, next(seeds))]["t"])), floor, "frames/s", against
+    )
+
+
+def train(folder: Path) -> Iterable[Figure]:
+    """A step of MesoInception-4 against its forward pass."""
+    network, pixels = MesoInception4(128), torch.rand(16, 3, 128, 128)
+    optimizer = torch.optim.AdamW(network.parameters())
+
+    def forward() -> int:
+        with torch.inference_mode():
+            network(pixels)
+        return len(pixels)
+
+    def step() -> int:
+        optimizer.zero_grad()
+        network(pixels).logits.sum().backward()
+        optimizer.step()
+        return len(pixels)
+
+    yield Figure("MesoInception-4, 128 px, a step", rate(step), rate(forward), "images/s", "forward alone")
+
+
+def evaluation(folder: Path) -> Iterable[Figure]:
+    """Numbers and intervals of a table of 2,000 videos with 32 frames."""
+    random = np.random.default_rng(0)
+    video = np.repeat(np.arange(2000), 32)
+    label = video % 2
+    columns = [video.astype(str), "bench", np.where(label, "swap", "real"), (video // 4).astype(str), label]
+    table = pd.DataFrame(dict(zip(COLUMNS, [*columns, np.tile(np.arange(32.0), 2000), random.normal(label, 1)])))
+    start = time.perf_counter()
+    evaluate(table, resamples=0)
+    floor = time.perf_counter() - start
+    start = time.perf_counter()
+    evaluate(table, resamples=200)
+    rows = len(table) / (time.perf_counter() - start)
+    yield Figure("64,000 rows, 200 resamples", rows, len(table) / floor, "rows/s", "no intervals")
+
+
+def head_video(path: Path, size: tuple[int, int], frames: int) -> Path:
+    """Write a video of one drawn head."""
+    random = np.random.default_rng(0)
+    person, scene = draw_identity(random), draw_scene(random)
+    motion = draw_motion(random, frames, scene.size)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        (stream.width, stream.height), stream.pix_fmt = size, "yuv420p"
+        for i in range(frames):
+            picture = cv2.resize(compose(scene, draw_face(person, motion, i), motion, i), size)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+def decode(path: Path) -> int:
+    """Decode a whole video, converting only its last frame."""
+    return 1 + next(index for index, _, _ in read_frames(path, [99]))
+
+
+BENCHES = {"preprocess": preprocess, "loader": loader, "train": train, "evaluate": evaluation}
+
+
+def main() -> None:
+    """Run the chosen benches and print one table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("benches", nargs="*", choices=[*BENCHES, []], help="which (default: all)")
+    parser.add_argument("--json", type=Path, help="also write the figures here")
+    options = parser.parse_args()
+    table = Table(title=f"{torch.get_num_threads()} threads, torch {torch.__version__}")
+    for name in ("bench", "what", "ours", "floor", "share", "floor is"):
+        table.add_column(name, justify="right" if name in ("ours", "floor", "share") else "left")
+    figures = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name in options.benches or BENCHES:
+            for f in BENCHES[name](Path(folder)):
+                table.add_row(
+                    name, f.name, f"{f.ours:,.0f} {f.unit}", f"{f.floor:,.0f}", f"{f.ours / f.floor:.0%}", f.against
+                )
+                figures.append({"bench": name, **f._asdict()})
+    Console().print(table)
+    if options.json:
+        options.json.write_text(json.dumps(figures, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -6,7 +6,7 @@ import sklearn.metrics
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfd.metrics.bootstrap import group_bootstrap
+from dfd.metrics.bootstrap import expanded_tail, group_bootstrap
 from dfd.metrics.decisions import accuracy, log_loss
 from dfd.metrics.pooling import pool
 from dfd.metrics.ranking import average_precision, eer, roc_auc, roc_curve
@@ -98,6 +98,11 @@ def test_bootstrap_resamples_whole_groups():
     copied = (np.repeat(column, 20) for column in (labels, scores, names))
     many = group_bootstrap({"auc": roc_auc}, *copied, resamples=300)[0]["auc"]
     assert many == pytest.approx(once)
+
+
+def test_percentiles_are_expanded_for_few_groups_only():
+    assert expanded_tail(0.025, 8) == pytest.approx(0.0057, abs=2e-4)
+    assert expanded_tail(0.025, 10**6) == pytest.approx(0.025, abs=1e-5)
 
 
 def test_bootstrap_counts_resamples_of_one_class_and_needs_two_groups():

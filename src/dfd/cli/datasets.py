@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from filelock import FileLock
 
 from dfd.core.build import build
@@ -92,16 +93,21 @@ def prepare_data(
 
 
 def shuffled(manifest: Manifest, seed: int) -> Manifest:
-    """Return a manifest whose training labels are shuffled: what is learned from it must be worth nothing."""
-    import numpy as np
+    """Return a manifest whose train and val labels say nothing: what is learned from it must be worth nothing.
 
-    train = [record for record in manifest.records if record.split != "test"]
-    rest = [record for record in manifest.records if record.split == "test"]
-    labels = np.random.default_rng(seed).permutation([record.label for record in train])
-    return Manifest(
-        tuple(replace(record, label=int(label)) for record, label in zip(train, labels, strict=True)) + tuple(rest),
-        manifest.folder,
-    )
+    Labels are drawn anew within each split and class, the same share of fakes in both, so that no chance imbalance
+    between the true classes is left to be learned. The test split keeps its labels.
+    """
+    random = np.random.default_rng(seed)
+    strata = {(r.split, r.label) for r in manifest.records if r.split != "test"}
+    records = {record.id: record for record in manifest.records}
+    for split, label in sorted(strata):
+        share = np.mean([r.label for r in manifest.records if r.split == split])
+        members = [r for r in manifest.records if (r.split, r.label) == (split, label)]
+        labels = np.arange(len(members)) < round(share * len(members))
+        for record, new in zip(members, random.permutation(labels), strict=True):
+            records[record.id] = replace(record, label=int(new))
+    return Manifest(tuple(records.values()), manifest.folder)
 
 
 def _render(source: Source, options: Mapping[str, Any]) -> None:

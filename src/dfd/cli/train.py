@@ -44,7 +44,8 @@ def train(cfg: DictConfig) -> float:
     trainer = build(plain["trainer"], allow, **_callbacks(plain, allow))
     _fit(trainer, objective, data, cfg.ckpt_path, folder)
     history = _history(trainer)
-    if cfg.test and trainer.is_global_zero:
+    if cfg.test:
+        trainer.strategy.barrier()  # the first process writes the checkpoint that all of them test
         facts = _facts(plain, prepared, objective, text, folder) | {"scaled_down": changed, "history": history}
         _test(trainer, plain, prepared, folder, facts, started)
     return _metric(history, trainer, cfg.metric)
@@ -124,6 +125,8 @@ def _test(
     loaded = load_network(folder, ("dfd.", *(f"{name}." for name in plain["plugins"])))
     data = build(plain["data"]["loader"], ("dfd.",))(prepared.manifest, loaded.network.input)
     rows = score(loaded.network, data, "test", plain["trainer"])
+    if not trainer.is_global_zero:
+        return
     facts |= {"checkpoint": str(loaded.path), "seconds": round(time.time() - started, 1)}
     evaluation = folder / "eval" / f"{prepared.source.tag}-test"
     report(evaluation, rows, data, "test", facts, plain["eval"]["threshold"], plain["eval"]["resamples"])

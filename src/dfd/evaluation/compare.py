@@ -15,6 +15,7 @@ from dfd.evaluation.report import METRICS, read_facts
 log = logging.getLogger(__name__)
 
 SHOWN = ("run", "model", "seed", "dataset", "AUC", "AP", "EER", "frame AUC", "videos")
+SHORT = ("run", "model", "dataset", "AUC", "frame AUC")  # in the terminal, whose lines are short
 
 
 def collect(runs: Sequence[Path]) -> pd.DataFrame:
@@ -28,10 +29,10 @@ def collect(runs: Sequence[Path]) -> pd.DataFrame:
 def comparison_table(table: pd.DataFrame) -> Table:
     """Return the comparison for the terminal."""
     shown = Table(title="Comparison", caption=_caption(table))
-    for name in SHOWN:
-        shown.add_column(name, justify="left" if name in ("run", "model", "dataset") else "right", overflow="fold")
+    for name in SHORT:
+        shown.add_column(name, justify="right" if "AUC" in name else "left", overflow="fold", no_wrap=name != "run")
     for _, row in table.iterrows():
-        shown.add_row(*(str(row[name]) for name in SHOWN), style="dim" if row["sample"] else "")
+        shown.add_row(*(str(row[name]) for name in SHORT))
     return shown
 
 
@@ -68,12 +69,14 @@ def _row(evaluation: Evaluation, facts: dict[str, Any], folder: Path) -> dict[st
         "seed": facts.get("seed", ""),
         "dataset": facts.get("dataset", folder.name),
         "AUC": str(video["auc"]),
-        "AP": str(video["ap"]),
-        "EER": str(video["eer"]),
-        "frame AUC": str(evaluation.frame["auc"]),
+        "AP": video["ap"].short(),
+        "EER": video["eer"].short(),
+        "frame AUC": evaluation.frame["auc"].short(),
         "videos": evaluation.counts["videos"],
         "sample": bool(facts.get("sample")),
         "auc": video["auc"].value,
+        "auc_low": video["auc"].low,
+        "auc_high": video["auc"].high,
         "overrides": " ".join(facts.get("overrides", [])),
     }
 

@@ -15,7 +15,7 @@ from dfd.metrics.decisions import accuracy, log_loss
 from dfd.metrics.ranking import average_precision, eer, roc_auc
 
 REAL = "real"
-NAMES = {"auc": "AUC", "ap": "AP", "eer": "EER", "accuracy": "accuracy", "log_loss": "log loss"}
+NAMES = {"auc": "AUC", "ap": "AP", "eer": "EER", "accuracy": "acc", "log_loss": "log loss"}
 
 
 @dataclass(frozen=True)

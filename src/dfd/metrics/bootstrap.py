@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
+from scipy.stats import norm, t
 
 Metric = Callable[[np.ndarray, np.ndarray, np.ndarray], float]
 
@@ -13,6 +14,15 @@ class Interval(NamedTuple):
 
     low: float
     high: float
+
+
+def expanded_tail(tail: float, count: int) -> float:
+    """Return the share to cut off each end when only `count` groups were resampled.
+
+    Plain percentiles are too narrow for few groups: they lack the factor sqrt(n / (n - 1)) and Student's t. Hesterberg,
+    What teachers should know about the bootstrap, The American Statistician 69(4), 2015.
+    """
+    return float(norm.cdf(np.sqrt(count / (count - 1)) * t.ppf(tail, count - 1)))
 
 
 def group_bootstrap(
@@ -28,7 +38,7 @@ def group_bootstrap(
     """Return an interval per metric, and how many resamples were of no use because they held one class only.
 
     Groups are drawn with replacement, as often as there are groups; how often a group was drawn is the weight of its
-    videos. With fewer than two groups there is nothing to resample and no interval.
+    videos. Percentiles are expanded for few groups. With fewer than two there is nothing to resample and no interval.
     """
     _, membership = np.unique(groups, return_inverse=True)
     count = int(membership.max()) + 1 if len(membership) else 0
@@ -46,7 +56,8 @@ def group_bootstrap(
             useless += 1
             continue
         row[:] = [metric(labels[drawn], scores[drawn], weights[drawn]) for metric in metrics.values()]
-    tails = [(1 - confidence) / 2, (1 + confidence) / 2]
+    tail = expanded_tail((1 - confidence) / 2, count)
+    tails = [tail, 1 - tail]
     usable = values[~np.isnan(values).all(1)]
     if not len(usable):
         return {}, useless

@@ -1,21 +1,12 @@
 """The README's commands run as typed, scaled down; so do wrong ones, each to one line that helps."""
 
 import re
-import shlex
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pandas as pd
 import pytest
 
-ROOT = Path(__file__).parents[2]
-SMALL = ["data.sample.identities=8", "data.crops.groups=2", "data.loader.workers=0", "eval.resamples=20"]
-QUICK = [
-    *SMALL, "trainer.max_epochs=1", "trainer.limit_train_batches=2", "model.network.size=32", "data.loader.visits=1",
-    "data.loader.eval_frames=2", "data.loader.batch_size=8",
-]  # fmt: skip
+from tests.cli.conftest import QUICK, ROOT, SMALL, run
 
 
 def readme_commands() -> list[str]:
@@ -24,44 +15,23 @@ def readme_commands() -> list[str]:
     return [line for line in lines if line.startswith(("python ", "dfd-")) and "-m venv" not in line]
 
 
-def run(workplace: Path, command: str, *more: str) -> subprocess.CompletedProcess:
-    words = shlex.split(command.replace("outputs/*", "outputs/demo"))
-    script = [f"-mdfd.cli.{words[0][4:]}"] if words[0].startswith("dfd-") else [str(ROOT / words[1])]
-    rest = words[1:] if words[0].startswith("dfd-") else words[2:]
-    return subprocess.run(
-        [sys.executable, *script, *rest, *more], cwd=workplace, capture_output=True, text=True, timeout=300, check=False
-    )
-
-
-@pytest.fixture(scope="module")
-def workplace(tmp_path_factory, tiny_ffpp):
-    """A folder as a user has it after `python train.py ... name=demo`, with a few files beside it."""
-    folder = tmp_path_factory.mktemp("work")
-    done = run(folder, "python train.py model=meso data=ffpp name=demo", *QUICK)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert "SAMPLE" in done.stderr
-    shutil.copytree(tiny_ffpp, folder / "FaceForensics++")
-    shutil.copy(tiny_ffpp / "original_sequences/youtube/c23/videos/000.mp4", folder / "clip.mp4")
-    predictions = pd.read_parquet(folder / "outputs/demo/eval/ffpp-sample-test/predictions.parquet")
-    predictions.to_csv(folder / "predictions.csv", index=False)
-    return folder
-
-
-def extra(command: str) -> list[str]:
-    if command.startswith("python train.py"):
-        return [*QUICK, "model.network.pretrained=false"] if "efficientnet" in command else QUICK
-    return SMALL[1:] if "preprocess" in command or ("eval.py" in command and "data=" in command) else []
+def scaled_down(command: str) -> list[str]:
+    """What makes a command of the README quick without changing what it does."""
+    if "train.py -m" in command:
+        return [*(key for key in QUICK if "network.size" not in key), "model.network.size=64"]
+    if "train.py" in command:
+        return [*QUICK, *(["model.network.pretrained=false"] if "efficientnet" in command else [])]
+    if "preprocess.py" in command:
+        return SMALL[:3]
+    if "eval.py" in command and "data=" in command:
+        return [*SMALL, "data.loader.eval_frames=2"]
+    return []
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", readme_commands())
 def test_every_command_of_the_readme_runs(workplace, command):
-    more = extra(command)
-    if ("eval.py" in command and "data=" in command) or "preprocess" in command:
-        more = [*SMALL[:3], *([] if "preprocess" in command else ["data.loader.eval_frames=2", SMALL[3]])]
-    if "train.py -m" in command:
-        more = [key for key in QUICK if not key.startswith("model.network.size")] + ["model.network.size=64"]
-    done = run(workplace, command.replace("/data/FaceForensics++", "FaceForensics++"), *more)
+    done = run(workplace, command.replace("/data/FaceForensics++", "FaceForensics++"), *scaled_down(command))
     assert done.returncode == 0, (done.stdout[-1000:], done.stderr[-3000:])
     if "train.py -m" in command:
         (sweep,) = (workplace / "outputs" / "sweeps").iterdir()

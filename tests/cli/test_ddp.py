@@ -1,0 +1,20 @@
+"""Two processes on gloo give what one gives."""
+
+import pandas as pd
+import pytest
+
+from tests.cli.conftest import QUICK, SMALL, run
+
+
+@pytest.mark.slow
+def test_two_processes_score_every_video_once(workplace):
+    command = "python train.py model=meso data=ffpp name=two trainer=ddp trainer.accelerator=cpu trainer.devices=2"
+    done = run(workplace, command, *QUICK)
+    assert done.returncode == 0, done.stderr[-3000:]
+    two = pd.read_parquet(workplace / "outputs/two/eval/ffpp-sample-test/predictions.parquet")
+
+    done = run(workplace, "python eval.py run=outputs/two output=one", "data.loader.eval_frames=2", SMALL[3])
+    assert done.returncode == 0, done.stderr[-3000:]
+    one = pd.read_parquet(workplace / "one/predictions.parquet")
+    assert len(two) == len(one) == 20
+    pd.testing.assert_frame_equal(two, one, rtol=1e-5)

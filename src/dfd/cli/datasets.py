@@ -46,6 +46,8 @@ class Prepared:
 
 def find_source(data: Mapping[str, Any], data_dir: Path) -> Source:
     """Decide between the given root, the usual place, and the sample."""
+    from dfd.data.sample import describe
+
     name = data["name"]
     usual = data_dir / name
     if data.get("root") is not None:
@@ -56,8 +58,11 @@ def find_source(data: Mapping[str, Any], data_dir: Path) -> Source:
         root, sample = data_dir / "sample" / name, True
     else:
         raise DfdError(f"no {data.get('title', name)} at {usual}: say where it is with data.root=/path")
-    tag = f"{name}-sample" if sample else name
-    processed = Path(data["processed"]) if data.get("processed") else data_dir / "processed" / tag
+    place = name
+    if sample:  # crops of another sample must not be taken for those of this one
+        facts = describe(name, **(data.get("sample") or {}))
+        place = f"{name}-sample-v{facts['version']}-seed{facts['seed']}-{facts['identities']}"
+    processed = Path(data["processed"]) if data.get("processed") else data_dir / "processed" / place
     return Source(name, root.absolute(), processed.absolute(), sample)
 
 
@@ -113,4 +118,4 @@ def shuffled(manifest: Manifest, seed: int) -> Manifest:
 def _render(source: Source, options: Mapping[str, Any]) -> None:
     from dfd.data.sample import build as build_sample
 
-    build_sample(source.name, source.root, seed=options.get("seed", 0), identities=options.get("identities"))
+    build_sample(source.name, source.root, **options)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TypedDict
 
 import av
 import numpy as np
@@ -42,6 +43,22 @@ class Job:
     strength: float
 
 
+class Facts(TypedDict):
+    """What decides every pixel of a sample."""
+
+    version: int
+    dataset: str
+    seed: int
+    identities: int
+
+
+def describe(dataset: str, seed: int = 0, identities: int | None = None) -> Facts:
+    """Return what a sample is made from: two samples with the same facts are the same."""
+    if dataset not in SIZES:
+        raise DfdError(f"there is no sample of {dataset!r}; there are {', '.join(SIZES)}")
+    return Facts(version=VERSION, dataset=dataset, seed=seed, identities=identities or SIZES[dataset])
+
+
 def build(
     dataset: str, folder: Path, *, seed: int = 0, identities: int | None = None, workers: int | None = None
 ) -> Path:
@@ -49,16 +66,13 @@ def build(
 
     The folder appears when it is complete. The same seed gives the same pixels, however many processes draw them.
     """
-    if dataset not in SIZES:
-        raise DfdError(f"there is no sample of {dataset!r}; there are {', '.join(SIZES)}")
-    identities = identities or SIZES[dataset]
-    facts = {"version": VERSION, "dataset": dataset, "seed": seed, "identities": identities}
+    facts = describe(dataset, seed, identities)
     if (folder / MARKER).is_file() and json.loads((folder / MARKER).read_text()) == facts:
         return folder
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
-    jobs = LAYOUTS[dataset](part, identities)
+    jobs = LAYOUTS[dataset](part, facts["identities"])
     _render(jobs, part, (seed, STREAMS[dataset]), dataset, workers)
     contact_sheet(_columns(jobs), part, part / "contact_sheet.png")
     (part / MARKER).write_text(json.dumps(facts))
@@ -103,7 +117,7 @@ def layout_celebdf(root: Path, identities: int) -> list[Job]:
             forgeries = {f"Celeb-synthesis/id{target}_id{other}_0000.mp4": ("Deepfakes", other) for other in others}
         else:
             original, forgeries = f"YouTube-real/{target - people:05d}.mp4", {}
-        jobs.append(Job(target, original, forgeries, 25, 1.0))
+        jobs.append(Job(target, original, forgeries, 27, 0.5))  # better made than those of FaceForensics++
         if tested:
             listed += [f"1 {original}", *(f"0 {name}" for name in forgeries)]
     (root / "List_of_testing_videos.txt").write_text("\n".join(listed) + "\n")

@@ -74,7 +74,7 @@ def _guard(task: Task, cfg: DictConfig) -> Any:
     try:
         return task(cfg)
     except (DfdError, OmegaConfBaseException) as error:
-        message = str(error) if isinstance(error, DfdError) else _explain(error)
+        message = _own_words(error) if isinstance(error, DfdError) else _explain(error)
         if not in_sweep():
             _leave(message)
         log.error("%s (this job of the sweep failed, the others go on)", message)
@@ -89,6 +89,11 @@ def _quiet() -> None:
         )
     for message in QUIET:
         warnings.filterwarnings("ignore", message=message)
+
+
+def _own_words(error: DfdError) -> str:
+    """Return our message, also when a loader's worker wrapped it in its traceback."""
+    return str(error).strip().splitlines()[-1].removeprefix(f"{DfdError.__module__}.{DfdError.__name__}: ")
 
 
 def _explain(error: Exception) -> str:

@@ -1,6 +1,7 @@
 """The one LightningDataModule: a manifest and a network's input to training, validation and test batches."""
 
 import os
+import signal
 from typing import Any, Literal
 
 import numpy as np
@@ -109,6 +110,7 @@ class FaceDataModule(pl.LightningDataModule):
             num_workers=self.workers,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.workers > 0,
+            worker_init_fn=_leave_stopping_to_the_main_process,
             drop_last=drop_last,
             # a generator of its own: making an iterator must not advance the global one
             generator=torch.Generator().manual_seed(self.seed),
@@ -116,6 +118,11 @@ class FaceDataModule(pl.LightningDataModule):
 
     def _place(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+
+def _leave_stopping_to_the_main_process(worker: int) -> None:
+    """Ctrl-C reaches every process of the terminal; only the main one knows how to stop."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def default_workers() -> int:

@@ -7,6 +7,7 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+import pandas as pd
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import TensorBoardLogger
@@ -73,15 +74,18 @@ class StopGracefully(pl.callbacks.Checkpoint):
 
 
 class History(pl.Callback):
-    """The logged numbers of every epoch, kept across a stop and a restart."""
+    """The logged numbers of every epoch, kept across a stop and a restart; also as a CSV file if it has a path."""
 
-    def __init__(self) -> None:
+    def __init__(self, path: str | None = None) -> None:
+        self.path = path
         self.epochs: list[dict[str, float]] = []
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Note the epoch's numbers."""
         numbers = {key: float(value) for key, value in trainer.callback_metrics.items() if not key.endswith("_step")}
         self.epochs.append({"epoch": trainer.current_epoch} | numbers)
+        if self.path and trainer.is_global_zero:
+            pd.DataFrame(self.epochs).to_csv(self.path, index=False)
 
     def state_dict(self) -> dict[str, Any]:
         """Go into the checkpoint."""

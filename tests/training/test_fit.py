@@ -6,13 +6,13 @@ import logging
 import pytest
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint
+from pytorch_lightning.callbacks import ModelCheckpoint
 
 from dfd.core.errors import DfdError
 from dfd.data.augment import Augment
 from dfd.data.datamodule import FaceDataModule
 from dfd.models.meso import MesoInception4
-from dfd.training.callbacks import History, StopGracefully, Stopped
+from dfd.training.callbacks import Ema, History, StopGracefully, Stopped
 from dfd.training.checkpoint import load_network, read_checkpoint
 from dfd.training.classification import Classification
 from dfd.training.schedules import warmup_cosine
@@ -55,7 +55,7 @@ def run(noise, folder, *, stop=None, resume=False, ema=False, epochs=3, dropout=
         ),
         History(),
         StopGracefully(str(checkpoints)) if stop is None else StopAt(str(checkpoints), stop),
-    ] + ([EMAWeightAveraging(decay=0.9)] if ema else [])  # fmt: skip
+    ] + ([Ema(decay=0.9)] if ema else [])  # fmt: skip
     trainer = pl.Trainer(
         max_epochs=epochs, accelerator="cpu", callbacks=callbacks, logger=False, use_distributed_sampler=False,
         enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0, default_root_dir=folder,

@@ -1,4 +1,4 @@
-"""Callbacks of our own: a graceful stop, the history of a run, and figures for TensorBoard."""
+"""Callbacks of our own: a graceful stop, the history of a run, averaged weights, figures for TensorBoard."""
 
 import logging
 import signal
@@ -94,6 +94,21 @@ class History(pl.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Come back from it."""
         self.epochs = state_dict["epochs"]
+
+
+class Ema(pl.callbacks.WeightAveraging):
+    """An exponential moving average of the weights, which is what is validated, tested and saved.
+
+    The decay grows with the steps, min(decay, (1 + n) / (10 + n)), so that a short run does not average its random
+    start; the weights that are trained go into the checkpoint too, and a stopped run goes on with both.
+    """
+
+    def __init__(self, decay: float = 0.999) -> None:
+        def average(ema: torch.Tensor, now: torch.Tensor, count: torch.Tensor | int) -> torch.Tensor:
+            share = min(decay, (1 + int(count)) / (10 + int(count)))
+            return ema * share + now * (1 - share)
+
+        super().__init__(use_buffers=True, avg_fn=average)
 
 
 class TensorBoardFigures(pl.Callback):

@@ -8,8 +8,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from dfd.cli.app import config_dir, prepare
-from dfd.cli.train import THIRD_PARTY
+from dfd.cli.app import allowed, config_dir, prepare
 from dfd.core.build import check
 from dfd.core.errors import DfdError
 
@@ -25,7 +24,7 @@ def composed(root: str, *overrides: str) -> dict:
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         cfg = compose(root, list(overrides))
     tree = OmegaConf.to_container(cfg, resolve=True)
-    check(tree, ("dfd.", *THIRD_PARTY))
+    check(tree, allowed(()))
     return tree
 
 
@@ -55,7 +54,7 @@ def test_what_is_scaled_down_on_the_sample_exists(name):
         for key, value in cfg.sample.items():
             assert OmegaConf.select(cfg, key) is not None, key
             OmegaConf.update(cfg, key, value)
-    check(OmegaConf.to_container(cfg, resolve=True), ("dfd.", *THIRD_PARTY))
+    check(OmegaConf.to_container(cfg, resolve=True), allowed(()))
 
 
 def test_the_other_roots():

@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ log = logging.getLogger("dfd")
 
 Task = Callable[[DictConfig], Any]
 
+LIBRARIES = ("pytorch_lightning.", "torch.optim.", "albumentations.")
 QUIET = (
     ".*LeafSpec.*is deprecated.*",
     ".*overridden `on_after_batch_transfer`.*",
@@ -61,6 +62,16 @@ def command(name: str, task: Task) -> Callable[[], None]:
             _leave(_explain(error))
 
     return main
+
+
+def allowed(plugins: Iterable[str]) -> tuple[str, ...]:
+    """Return what a configuration may build: our own classes, those we build upon, and those of the user's plugins."""
+    return ("dfd.", *LIBRARIES, *(f"{name}." for name in plugins))
+
+
+def allowed_networks(plugins: Iterable[str]) -> tuple[str, ...]:
+    """Return what a checkpoint may build: networks, ours and those of the user's plugins."""
+    return ("dfd.models.", *(f"{name}." for name in plugins))
 
 
 def in_sweep() -> bool:

@@ -1,7 +1,7 @@
 """From a `data=` choice to a checked manifest: the user's download, or the rendered sample where there is none."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,7 @@ def find_source(data: Mapping[str, Any], data_dir: Path) -> Source:
 def prepare_data(
     data: Mapping[str, Any],
     data_dir: Path,
-    plugins: tuple[str, ...] = (),
+    allow: Sequence[str],
     crops: Mapping[str, Any] | None = None,
     workers: int | None = None,
     device: str = "cpu",
@@ -78,12 +78,12 @@ def prepare_data(
     from dfd.preprocess.pipeline import prepare
 
     source = find_source(data, data_dir)
-    options = build({**data["crops"], **(crops or {})}, ("dfd.", *plugins))
+    options = build({**data["crops"], **(crops or {})}, allow)
     source.processed.mkdir(parents=True, exist_ok=True)
     with FileLock(source.processed / ".lock"):  # processes of one run, or runs of one sweep, wait for the first
         if source.sample:
             _render(source, data.get("sample") or {})
-        records = list(build(data["index"], ("dfd.", *plugins))(source.root))
+        records = list(build(data["index"], allow)(source.root))
         if not records:
             raise DfdError(f"{source.name}: {source.root} holds no videos")
         notes = check(records, shared_groups=data["shared_groups"])

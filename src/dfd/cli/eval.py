@@ -10,7 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from dfd.cli import runs
-from dfd.cli.app import command
+from dfd.cli.app import LIBRARIES, allowed, allowed_networks, command
 from dfd.cli.datasets import find_source, prepare_data
 from dfd.cli.sample import banner
 from dfd.core.build import build, check
@@ -27,22 +27,22 @@ log = logging.getLogger("dfd")
 def evaluate(cfg: DictConfig) -> float:
     """Evaluate one checkpoint on one split of one dataset; return the video AUC."""
     from dfd.cli.reporting import report
-    from dfd.cli.train import THIRD_PARTY, evaluation_facts
+    from dfd.cli.train import evaluation_facts
     from dfd.training.checkpoint import find_checkpoint, load_network
 
     started = time.time()
     checkpoint = find_checkpoint(Path(cfg.run).expanduser())
     saved = runs.saved_config(checkpoint)
     data_cfg, data_dir = _data(cfg, saved, checkpoint)
-    loaded = load_network(checkpoint, ("dfd.models.", *(f"{name}." for name in cfg.plugins)))
-    allow = ("dfd.", *THIRD_PARTY, *(f"{name}." for name in cfg.plugins))
+    loaded = load_network(checkpoint, allowed_networks(cfg.plugins))
+    allow = allowed(cfg.plugins)
     check(data_cfg, allow, "data")
     source = find_source(data_cfg, data_dir)
     if source.sample:
         log.warning(banner(data_cfg["title"], source, {}))
     own_crops = any(override.startswith("data.crops") for override in HydraConfig.get().overrides.task)
     crops = {} if own_crops else loaded.card["crops"]  # faces cut as in training, unless the user says otherwise
-    prepared = prepare_data(data_cfg, data_dir, tuple(cfg.plugins), crops)
+    prepared = prepare_data(data_cfg, data_dir, allow, crops)
     data = build(data_cfg["loader"], allow)(prepared.manifest, loaded.network.input)
     rows = score(loaded.network, data, cfg.split, OmegaConf.to_container(cfg.trainer, resolve=True))  # type: ignore[arg-type]
     run = checkpoint.parents[1] if saved is not None else checkpoint.parent
@@ -60,12 +60,11 @@ def score(network: "Detector", data: "FaceDataModule", split: str, trainer: Mapp
     """Run a network over a split on the device that the trainer configuration names; return a row per view."""
     import pytorch_lightning as pl
 
-    from dfd.cli.train import THIRD_PARTY
     from dfd.training.scoring import Scoring
 
     scoring = Scoring(network)
     quiet = {"logger": False, "enable_checkpointing": False, "callbacks": [pl.callbacks.RichProgressBar()]}
-    runner = build(dict(trainer), THIRD_PARTY, **quiet)
+    runner = build(dict(trainer), LIBRARIES, **quiet)
     runner.test(scoring, data.eval_dataloader(split), verbose=False)
     return scoring.rows["test"]
 

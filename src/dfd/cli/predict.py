@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from dfd.cli.app import command
+from dfd.cli.app import allowed_networks, command
 from dfd.core.errors import DfdError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def predict(cfg: DictConfig) -> float:
     from dfd.training.checkpoint import load_network
 
     paths = media(Path(cfg.input).expanduser())
-    loaded = load_network(Path(cfg.run).expanduser(), ("dfd.models.", *(f"{name}." for name in cfg.plugins)))
+    loaded = load_network(Path(cfg.run).expanduser(), allowed_networks(cfg.plugins))
     device = _device(cfg.device)
     network = loaded.network.to(device)
     options = CropOptions(**loaded.card["crops"])

@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from dfd.cli.app import command
+from dfd.cli.app import allowed, command
 from dfd.cli.datasets import Prepared, find_source, prepare_data
 from dfd.cli.sample import banner
 from dfd.core.build import check
@@ -23,14 +23,14 @@ def preprocess(cfg: DictConfig) -> None:
 
     data = OmegaConf.to_container(cfg.data, resolve=True)
     assert isinstance(data, dict)
-    check(data, ("dfd.", *(f"{name}." for name in cfg.plugins)), "data")
+    check(data, allowed(cfg.plugins), "data")
     source = find_source(data, Path(cfg.paths.data_dir))  # type: ignore[arg-type]
     if source.sample:
         log.warning(banner(data["title"], source, {}))
     prepared = prepare_data(
         data,  # type: ignore[arg-type]
         Path(cfg.paths.data_dir),
-        tuple(cfg.plugins),
+        allowed(cfg.plugins),
         workers=cfg.workers,
         device=cfg.device,
     )

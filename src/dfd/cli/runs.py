@@ -22,6 +22,7 @@ log = logging.getLogger("dfd")
 
 CONFIG = "config.yaml"
 PACKAGES = ("dfd", "torch", "torchvision", "timm", "pytorch-lightning", "hydra-core", "albumentations", "numpy", "av")
+_LOG = "dfd-run"
 _INHERITED = "DFD_RUN_DIR"  # processes that a DDP run starts write where the first one does
 
 
@@ -32,7 +33,6 @@ def run_folder(cfg: DictConfig, prefix: str) -> Path:
     folder = _folder(cfg, prefix).absolute()
     if (folder / "checkpoints").is_dir() and cfg.ckpt_path is None:
         raise DfdError(f"{folder} holds a run already: go on with ckpt_path=last, or choose another name=")
-    folder.mkdir(parents=True, exist_ok=True)
     os.environ[_INHERITED] = str(folder)
     return folder
 
@@ -58,8 +58,16 @@ def newest(outputs: Path, prefix: str) -> Path:
     return found[-1].parents[1]
 
 
-def save_config(cfg: DictConfig, folder: Path) -> str:
-    """Write the configuration as it really ran, every value resolved; return it as YAML."""
+def open_folder(folder: Path, cfg: DictConfig) -> str:
+    """Make a run folder, log into it, and write the configuration as it really runs; return it as YAML."""
+    folder.mkdir(parents=True, exist_ok=True)
+    root = logging.getLogger()
+    for handler in [handler for handler in root.handlers if handler.name == _LOG]:
+        root.removeHandler(handler)  # that of the job before this one, in a sweep
+    handler = logging.FileHandler(folder / "run.log")
+    handler.name = _LOG
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    root.addHandler(handler)
     text = OmegaConf.to_yaml(cfg, resolve=True)
     (folder / CONFIG).write_text(text)
     return text
@@ -70,13 +78,6 @@ def saved_config(checkpoint: Path) -> DictConfig | None:
     path = checkpoint.parents[1] / CONFIG
     loaded = OmegaConf.load(path) if path.is_file() else None
     return loaded if isinstance(loaded, DictConfig) else None
-
-
-def log_to(folder: Path) -> None:
-    """Also write the log to a file in the run folder."""
-    handler = logging.FileHandler(folder / "run.log")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
-    logging.getLogger().addHandler(handler)
 
 
 def environment() -> dict[str, str]:

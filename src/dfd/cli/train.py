@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from dfd.cli import runs
-from dfd.cli.app import command
+from dfd.cli.app import allowed, allowed_networks, command
 from dfd.cli.datasets import Prepared, find_source, prepare_data, shuffled
 from dfd.cli.sample import banner, scale_down
 from dfd.core.build import build, check
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("dfd")
 
-THIRD_PARTY = ("pytorch_lightning.", "lightning.", "torch.optim.", "timm.optim.", "albumentations.")
-
 
 def train(cfg: DictConfig) -> float:
     """Train, test and report one run; return the value that a sweep optimises."""
@@ -32,13 +30,10 @@ def train(cfg: DictConfig) -> float:
     if source.sample:
         log.warning(banner(cfg.data.title, source, changed))
     folder = runs.run_folder(cfg, f"{source.tag}_{cfg.model.name}")
-    plain = _resolved(cfg, folder)
-    allow = ("dfd.", *THIRD_PARTY, *(f"{name}." for name in cfg.plugins))
-    for part in ("model", "data", "optimizer", "scheduler", "augment", "trainer", "callbacks", "logger"):
-        check(plain[part], allow, part)
-    runs.log_to(folder)
-    text = runs.save_config(cfg, folder)
-    prepared = prepare_data(plain["data"], Path(cfg.paths.data_dir), tuple(cfg.plugins))
+    plain, allow = _resolved(cfg, folder), allowed(cfg.plugins)
+    check(plain, allow)
+    prepared = prepare_data(plain["data"], Path(cfg.paths.data_dir), allow)
+    text = runs.open_folder(folder, cfg)
     started = time.time()
     data, objective = _assemble(plain, prepared, allow)
     trainer = build(plain["trainer"], allow, **_callbacks(plain, allow))
@@ -122,7 +117,7 @@ def _test(
     from dfd.cli.reporting import report
     from dfd.training.checkpoint import load_network
 
-    loaded = load_network(folder, ("dfd.", *(f"{name}." for name in plain["plugins"])))
+    loaded = load_network(folder, allowed_networks(plain["plugins"]))
     data = build(plain["data"]["loader"], ("dfd.",))(prepared.manifest, loaded.network.input)
     rows = score(loaded.network, data, "test", plain["trainer"])
     if not trainer.is_global_zero:

@@ -102,6 +102,12 @@ def _quiet() -> None:
         warnings.filterwarnings("ignore", message=message)
 
 
+def _known_keys() -> set[str]:
+    """Return every key that the roots and the shipped configurations know."""
+    texts = [path.read_text() for path in config_dir().rglob("*.yaml")]
+    return {*ROOT_KEYS, *(key for text in texts for key in re.findall(r"^\s*(\w+):", text, re.MULTILINE))}
+
+
 def _own_words(error: DfdError) -> str:
     """Return our message, also when a loader's worker wrapped it in its traceback."""
     return str(error).strip().splitlines()[-1].removeprefix(f"{DfdError.__module__}.{DfdError.__name__}: ")
@@ -116,7 +122,7 @@ def _explain(error: Exception) -> str:
     skip = ("full_key", "object_type", "reference_type", "To append to your config")
     line = " ".join(dict.fromkeys(line for line in lines if line and not line.startswith(skip)))
     unknown = re.search(r"Could not override '([\w.]+)'", line)
-    hint = did_you_mean(unknown[1], ROOT_KEYS) if unknown else ""
+    hint = did_you_mean(unknown[1].split(".")[-1], _known_keys()) if unknown else ""
     return f"{line}{hint}; --help lists the groups, --cfg job every key"
 
 

@@ -144,7 +144,7 @@ def evaluation_facts(
 ) -> dict[str, Any]:
     """Return what the reports of training and of evaluation say alike."""
     return {
-        "title": f"{card['model']} on {title}",
+        "title": f"{card['model']} on {title}" + (" (rendered sample)" if prepared.source.sample else ""),
         "model": card["model"],
         "dataset": prepared.source.tag,
         "sample": prepared.source.sample,

@@ -122,7 +122,11 @@ def _explain(error: Exception) -> str:
     skip = ("full_key", "object_type", "reference_type", "To append to your config")
     line = " ".join(dict.fromkeys(line for line in lines if line and not line.startswith(skip)))
     unknown = re.search(r"Could not override '([\w.]+)'", line)
-    hint = did_you_mean(unknown[1].split(".")[-1], _known_keys()) if unknown else ""
+    hint = ""
+    if unknown:
+        *_, key = unknown[1].split(".")
+        added = f" (if its class takes it, add it: +{unknown[1]}=...)"
+        hint = did_you_mean(key, _known_keys() - {key}) or added
     return f"{line}{hint}; --help lists the groups, --cfg job every key"
 
 

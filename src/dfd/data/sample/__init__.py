@@ -1,5 +1,5 @@
 """A rendered, licence-free stand-in for datasets that need a signed form: drawn heads in the official layouts."""
 
-from dfd.data.sample.build import build, describe
+from dfd.data.sample.render import build, describe
 
 __all__ = ["build", "describe"]

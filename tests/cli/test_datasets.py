@@ -2,6 +2,7 @@
 
 import pytest
 
+from dfd.cli.app import sweep_folder
 from dfd.cli.datasets import find_source, shuffled
 from dfd.core.errors import DfdError
 
@@ -27,3 +28,10 @@ def test_shuffled_labels_are_independent_of_the_truth(noise):
             assert sum(members) == len(members) / 2
     assert all(told[r.id] == r.label for r in noise.records if r.split == "test")
     assert shuffled(noise, 3).hash != shuffled(noise, 4).hash
+
+
+def test_folders_of_a_sweep_are_short_and_have_no_folders_inside():
+    assert sweep_folder(3, "model=meso_seed=1") == "3_model=meso_seed=1"
+    name = sweep_folder(4, "data.root=/a/b_" + "x=1_" * 100)
+    assert name.startswith("4_data.root=-a-b_x=1")
+    assert len(name) == 100

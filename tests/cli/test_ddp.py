@@ -13,7 +13,7 @@ def test_two_processes_score_every_video_once(workplace):
     assert done.returncode == 0, done.stderr[-3000:]
     two = pd.read_parquet(workplace / "outputs/two/eval/ffpp-sample-test/predictions.parquet")
 
-    done = run(workplace, "python eval.py run=outputs/two output=one", "data.loader.eval_frames=2", SMALL[3])
+    done = run(workplace, "python eval.py run=outputs/two data=ffpp output=one", "data.loader.eval_frames=2", *SMALL)
     assert done.returncode == 0, done.stderr[-3000:]
     one = pd.read_parquet(workplace / "one/predictions.parquet")
     assert len(two) == len(one) == 20

@@ -68,7 +68,7 @@ def test_a_checkpoint_alone_is_enough_from_any_folder(workplace, tmp_path):
         ("python train.py sead=1", "did you mean 'seed'"),
         ("python train.py trainer.max_epoch=1", "did you mean 'max_epochs'"),
         ("python train.py seed=abc", "'abc' of type 'str' could not be converted to Integer"),
-        ("python train.py data=ffpp data.root=nowhere", "no FaceForensics++ at .*nowhere"),
+        ("python train.py data=ffpp data.root=nowhere", r"no FaceForensics\+\+ at .*nowhere"),
         ("python train.py model=mesoo", "Could not find 'model/mesoo'"),
         ("python train.py ckpt_path=last model=vit", "no run ffpp-sample_vit_"),
         ("python train.py name=demo model=meso", "holds a run already"),

@@ -46,6 +46,7 @@ def prepare() -> None:
     """Register schemas and resolvers; tests that compose configurations call it too."""
     register()
     OmegaConf.register_new_resolver("best_precision", _best_precision, replace=True)
+    OmegaConf.register_new_resolver("sweep_folder", sweep_folder, replace=True)
 
 
 def command(name: str, task: Task) -> Callable[[], None]:
@@ -72,6 +73,11 @@ def allowed(plugins: Iterable[str]) -> tuple[str, ...]:
 def allowed_networks(plugins: Iterable[str]) -> tuple[str, ...]:
     """Return what a checkpoint may build: networks, ours and those of the user's plugins."""
     return ("dfd.models.", *(f"{name}." for name in plugins))
+
+
+def sweep_folder(number: int, overrides: str, longest: int = 100) -> str:
+    """Name the folder of one job of a sweep: its number makes it unique, its overrides make it readable."""
+    return f"{number}_{re.sub(r'[^A-Za-z0-9_.,=+-]', '-', overrides)}"[:longest]
 
 
 def in_sweep() -> bool:

@@ -31,7 +31,7 @@ def evaluate(cfg: DictConfig) -> float:
     from dfd.training.checkpoint import find_checkpoint, load_network
 
     started = time.time()
-    checkpoint = find_checkpoint(Path(cfg.run).expanduser())
+    checkpoint = find_checkpoint(Path(cfg.run))
     saved = runs.saved_config(checkpoint)
     data_cfg, data_dir = _data(cfg, saved, checkpoint)
     loaded = load_network(checkpoint, allowed_networks(cfg.plugins))

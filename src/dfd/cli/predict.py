@@ -48,7 +48,7 @@ def predict(cfg: DictConfig) -> float:
     from dfd.training.checkpoint import load_network
 
     paths = media(Path(cfg.input).expanduser())
-    loaded = load_network(Path(cfg.run).expanduser(), allowed_networks(cfg.plugins))
+    loaded = load_network(Path(cfg.run), allowed_networks(cfg.plugins))
     device = _device(cfg.device)
     network = loaded.network.to(device)
     options = CropOptions(**loaded.card["crops"])

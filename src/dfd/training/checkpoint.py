@@ -27,6 +27,7 @@ class Loaded:
 
 def find_checkpoint(run: Path) -> Path:
     """Return the checkpoint file that a run folder, or a path to a file, stands for: the best, else the last."""
+    run = run.expanduser().absolute()
     if run.is_file():
         return run
     if not run.is_dir():

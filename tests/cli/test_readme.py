@@ -73,7 +73,7 @@ def test_a_checkpoint_alone_is_enough_from_any_folder(workplace, tmp_path):
         ("python train.py ckpt_path=last model=vit", "no run ffpp-sample_vit_"),
         ("python train.py name=demo model=meso", "holds a run already"),
         ("python train.py name=demo model=resnet50 ckpt_path=last", "is a checkpoint of another model"),
-        ("python eval.py run=nowhere", "no run at nowhere"),
+        ("python eval.py run=nowhere", "no run at .*nowhere"),
         ("python eval.py run=clip.mp4", "damaged or not a checkpoint"),
         ("python predict.py run=outputs/demo input=none.mp4", "no such file or folder"),
         ("python predict.py run=outputs/demo input=README.txt", "none of the 1 file.s. could be judged"),

@@ -32,9 +32,9 @@ def evaluate(cfg: DictConfig) -> float:
 
     started = time.time()
     checkpoint = find_checkpoint(Path(cfg.run))
+    loaded = load_network(checkpoint, allowed_networks(cfg.plugins))
     saved = runs.saved_config(checkpoint)
     data_cfg, data_dir = _data(cfg, saved, checkpoint)
-    loaded = load_network(checkpoint, allowed_networks(cfg.plugins))
     allow = allowed(cfg.plugins)
     check(data_cfg, allow, "data")
     source = find_source(data_cfg, data_dir)

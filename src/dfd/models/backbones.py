@@ -1,5 +1,6 @@
 """timm behind one function: any of its networks as a feature extractor, with weights that are never silently random."""
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,13 +8,18 @@ from typing import Any, Literal
 
 import timm
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file
+from timm.layers import set_fused_attn
+from timm.models.swin_transformer import WindowAttention
 from torch import Tensor, nn
 
 from dfd.core.errors import DfdError, did_you_mean
 from dfd.core.records import InputSpec
 
 Fallback = Literal["error", "random"]
+BiasResize = Literal["timm", "bilinear"]
+TABLE = "relative_position_bias_table"
 
 
 def backbone(
@@ -21,13 +27,17 @@ def backbone(
     pretrained: bool | str = False,
     size: int | None = None,
     on_missing: Fallback = "error",
+    bias_resize: BiasResize = "timm",
     **arguments: Any,
 ) -> tuple[nn.Module, InputSpec, str]:
     """Build a timm network without its classifier; return it with its input and what it was initialised from.
 
     `pretrained` is true (the hub), false, or a local file (.safetensors, .pth) of the same architecture. Weights that
     were asked for and cannot be had are an error, unless `on_missing` is "random": then it is a loud warning.
+    `bias_resize` says how Swin's relative-position tables get to other windows: as timm does it, keeping what local
+    offsets mean, or stretched bilinearly.
     """
+    set_fused_attn(True, experimental=True)  # timm leaves Swin's off otherwise
     if not timm.is_model(name):
         raise DfdError(f"timm has no model {name!r}{did_you_mean(name.split('.')[0], timm.list_models())}")
     config = timm.get_pretrained_cfg(name)
@@ -37,19 +47,47 @@ def backbone(
     if config.fixed_input_size:
         arguments["img_size"] = spec.size
     try:
-        network, origin = _create(name, pretrained, arguments)
+        network, origin = _create(name, pretrained, arguments, bias_resize)
     except DfdError as error:
         if on_missing == "error":
             raise
         warnings.warn(f"{error}; going on from RANDOM weights, as on_missing=random allows", stacklevel=2)
         network, origin = timm.create_model(name, **arguments), "random weights (fallback: asked-for weights missing)"
     network.reset_classifier(0)  # type: ignore[operator]
+    for module in network.modules():
+        if type(module) is WindowAttention:
+            module.__class__ = CachingWindowAttention
     return network, spec, origin
 
 
-def _create(name: str, pretrained: bool | str, arguments: Mapping[str, Any]) -> tuple[nn.Module, str]:
+class CachingWindowAttention(WindowAttention):
+    """Swin's attention that gathers its bias from the table once, as long as nothing is learned."""
+
+    def _get_rel_pos_bias(self) -> Tensor:
+        table = self.relative_position_bias_table
+        if self.training or torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return super()._get_rel_pos_bias()
+        state = (table.data_ptr(), table._version, table.dtype, table.device)
+        cached: tuple[Any, Tensor] | None = getattr(self, "_cached_bias", None)
+        if cached is None or cached[0] != state:
+            cached = self._cached_bias = (state, super()._get_rel_pos_bias())
+        return cached[1]
+
+
+def stretch_bias_table(table: Tensor, length: int) -> Tensor:
+    """Stretch a table of relative-position biases (L, heads) bilinearly to another (square) number of rows."""
+    old, new = math.isqrt(table.shape[0]), math.isqrt(length)
+    grid = table.T.reshape(1, -1, old, old)
+    return F.interpolate(grid, (new, new), mode="bilinear").flatten(2)[0].T
+
+
+def _create(
+    name: str, pretrained: bool | str, arguments: Mapping[str, Any], bias_resize: BiasResize = "timm"
+) -> tuple[nn.Module, str]:
     if not pretrained:
         return timm.create_model(name, **arguments), "random weights"
+    if bias_resize == "bilinear":
+        return _stretched(name, pretrained, arguments)
     if pretrained is True:
         return _from_hub(name, arguments)
     return _from_file(name, Path(pretrained), arguments)
@@ -66,10 +104,23 @@ def _from_hub(name: str, arguments: Mapping[str, Any]) -> tuple[nn.Module, str]:
     return network, f"timm hub: {name}"
 
 
+def _stretched(name: str, pretrained: bool | str, arguments: Mapping[str, Any]) -> tuple[nn.Module, str]:
+    """Load into the network of the weights' own windows, then stretch the tables to those that are wanted."""
+    stock, origin = _create(name, pretrained, {k: v for k, v in arguments.items() if k not in ("img_size", "window_size")})
+    network = timm.create_model(name, num_classes=stock.num_classes, **arguments)
+    wanted = network.state_dict()
+    state = {
+        key: stretch_bias_table(value, len(wanted[key])) if key.endswith(TABLE) else value
+        for key, value in stock.state_dict().items()
+    }
+    network.load_state_dict(state)
+    return network, origin
+
+
 def _from_file(name: str, path: Path, arguments: Mapping[str, Any]) -> tuple[nn.Module, str]:
     state = read_weights(path)
     classifier = getattr(timm.get_pretrained_cfg(name), "classifier", None)
-    head = state.get(f"{classifier}.weight")
+    head = state.get(f"{classifier}.weight", state.get("head.weight"))  # Swin's original files have the short name
     classes: dict[str, Any] = {} if head is None else {"num_classes": head.shape[0]}
     try:  # with the file's own number of classes timm loads strictly: a key too many or too few is an error
         network = timm.create_model(

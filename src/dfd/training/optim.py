@@ -8,14 +8,16 @@ from torch import nn
 def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Split trainable parameters into those with decay and those without: biases, norms and what a network excepts.
 
-    A network (or a part of it) may except parameters by a method `no_weight_decay() -> names`, as timm's do.
+    A network (or a part of it) may except parameters by a method `no_weight_decay() -> names`, as timm's do; the
+    outermost one speaks for everything inside it.
     """
-    excepted = {
-        f"{prefix}.{name}" if prefix else name
-        for prefix, module in network.named_modules()
-        if callable(getattr(module, "no_weight_decay", None))
-        for name in module.no_weight_decay()  # type: ignore[operator]
-    }
+    excepted: set[str] = set()
+    spoken_for: list[str] = []
+    for prefix, module in network.named_modules():
+        if callable(getattr(module, "no_weight_decay", None)) and not prefix.startswith(tuple(spoken_for)):
+            names = module.no_weight_decay()  # type: ignore[operator]
+            excepted |= {f"{prefix}.{name}" if prefix else name for name in names}
+            spoken_for.append(f"{prefix}." if prefix else "")
     decayed: list[nn.Parameter] = []
     plain: list[nn.Parameter] = []
     for name, parameter in network.named_parameters():

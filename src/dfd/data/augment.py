@@ -8,14 +8,33 @@ import numpy as np
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import asks a server for newer versions otherwise
 import albumentations as A
 
+Transforms = Mapping[str, A.BasicTransform | None]
+
 
 class Augment:
-    """A chain of named transforms; the same seed gives the same result in any process."""
+    """A chain of named transforms at the network's size; the same seed gives the same result in any process.
 
-    def __init__(self, transforms: Mapping[str, A.BasicTransform | None] | None = None) -> None:
-        self.compose = A.Compose([transform for transform in (transforms or {}).values() if transform is not None])
+    `stored` ones come before it and see the stored crops, which they may make smaller: what crops, and what belongs
+    to the full resolution.
+    """
+
+    def __init__(self, transforms: Transforms | None = None, stored: Transforms | None = None) -> None:
+        self.compose = _chain(transforms)
+        self.stored = _chain(stored) if stored else None
 
     def __call__(self, images: np.ndarray, seed: int) -> np.ndarray:
         """Transform uint8 images (N, H, W, 3), every one by the same draw."""
-        self.compose.set_random_seed(seed)
-        return self.compose(images=images)["images"]
+        return _apply(self.compose, images, seed)
+
+    def before(self, images: np.ndarray, seed: int) -> np.ndarray:
+        """Transform stored crops (N, H, W, 3), every one by the same draw."""
+        return images if self.stored is None else _apply(self.stored, images, seed + 1)
+
+
+def _chain(transforms: Transforms | None) -> A.Compose:
+    return A.Compose([transform for transform in (transforms or {}).values() if transform is not None])
+
+
+def _apply(chain: A.Compose, images: np.ndarray, seed: int) -> np.ndarray:
+    chain.set_random_seed(seed)
+    return chain(images=images)["images"]

@@ -15,6 +15,7 @@ from dfd.core.records import InputSpec, Record
 from dfd.data.augment import Augment
 from dfd.data.collate import collate
 from dfd.data.sampler import Balance, EvalSampler, TrainSampler
+from dfd.data.sampling import Sampling
 from dfd.data.views import FaceViews
 
 
@@ -23,7 +24,7 @@ class FaceDataModule(pl.LightningDataModule):
 
     `batch_size` counts videos per rank. In training an image network sees one random frame per visit and `visits`
     visits per video and epoch; a clip network sees its `clips` at once, and `visits` should be 1. In evaluation an
-    image network sees `eval_frames` frames spread over each video.
+    image network sees `eval_frames` frames spread over each video. `sampling: official` draws clips as TALL's code did.
     """
 
     def __init__(
@@ -37,8 +38,10 @@ class FaceDataModule(pl.LightningDataModule):
         balance: Balance = "balanced",
         workers: int | Literal["auto"] = "auto",
         seed: int = 0,
+        sampling: Sampling = "even",
     ) -> None:
         super().__init__()
+        self.sampling: Sampling = sampling
         self.manifest = manifest
         self.input = input
         self.augment = augment
@@ -66,7 +69,7 @@ class FaceDataModule(pl.LightningDataModule):
         sampler = TrainSampler(labels, self.visits, self.balance, self.seed, rank, world)
         if self._resume:
             sampler.skip_visits(self._resume["epoch"], self._resume["batches"] * self.batch_size)
-        dataset = FaceViews(records, self.manifest.folder, self.input, self.train_views, self.augment)
+        dataset = FaceViews(records, self.manifest.folder, self.input, self.train_views, self.augment, self.sampling)
         return self._loader(dataset, sampler, self.batch_size, drop_last=len(sampler) >= self.batch_size)
 
     def val_dataloader(self) -> DataLoader:
@@ -80,13 +83,14 @@ class FaceDataModule(pl.LightningDataModule):
     def eval_dataloader(self, split: str) -> DataLoader:
         """Fixed views of any split, with about as many views per batch as in training."""
         records = self.records(split)
-        dataset = FaceViews(records, self.manifest.folder, self.input, self.eval_views)
+        dataset = FaceViews(records, self.manifest.folder, self.input, self.eval_views, sampling=self.sampling)
         sampler = EvalSampler(len(records), *self._place())
         return self._loader(dataset, sampler, max(1, self.batch_size * self.train_views // self.eval_views))
 
     def view(self, split: str, video: int, t: float) -> np.ndarray:
         """Return one evaluation view for a picture: its (first) frame, (3, S, S) uint8."""
-        views = FaceViews(self.records(split), self.manifest.folder, self.input, self.eval_views)[video]
+        records = self.records(split)
+        views = FaceViews(records, self.manifest.folder, self.input, self.eval_views, sampling=self.sampling)[video]
         pixels = views["pixels"][int(np.argmin(np.abs(views["t"] - t)))]
         return pixels if self.input.kind == "image" else pixels[0]
 

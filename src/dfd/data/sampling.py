@@ -1,8 +1,12 @@
 """Which rows of a frame table become views: pure functions of frame numbers, validity and a random generator."""
 
+from typing import Literal
+
 import numpy as np
 
 from dfd.core.errors import DfdError
+
+Sampling = Literal["even", "official"]
 
 
 def windows(frames: np.ndarray, valid: np.ndarray, length: int, stride: int = 1) -> np.ndarray:
@@ -53,3 +57,31 @@ def _wrapped(frames: np.ndarray, valid: np.ndarray, length: int, stride: int) ->
             f"the stored crops hold no {length} frames {stride} apart: preprocess with data.crops.length={need}"
         )
     return np.resize(np.flatnonzero(valid), (1, length))
+
+
+def official_starts(
+    count: int, clips: int, length: int, stride: int = 1, generator: np.random.Generator | None = None
+) -> np.ndarray:
+    """Return the first frames of TALL's clips as its code draws them: one from each segment, or a fixed grid."""
+    spare = count - length * stride
+    if generator is None:
+        return np.linspace(0, max(0, spare), clips, dtype=np.int64)
+    segment = max(0, spare) // clips
+    if segment:
+        return np.arange(clips) * segment + generator.integers(0, segment, clips)
+    return generator.integers(0, max(1, spare), clips)
+
+
+def official(
+    valid: np.ndarray,
+    clips: int,
+    length: int,
+    stride: int = 1,
+    generator: np.random.Generator | None = None,
+) -> np.ndarray:
+    """Choose clips (clips, length) as TALL's code does: missed frames are closed up, ends wrap to the beginning."""
+    rows = np.flatnonzero(valid)
+    if not len(rows):
+        raise DfdError("no valid frame in this video: no face was found in it")
+    starts = official_starts(len(rows), clips, length, stride, generator)
+    return rows[(starts[:, None] + np.arange(length) * stride) % len(rows)]

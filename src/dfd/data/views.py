@@ -11,8 +11,8 @@ from torch.utils.data import Dataset
 from dfd.core.errors import DfdError
 from dfd.core.records import InputSpec, Record
 from dfd.data.augment import Augment
-from dfd.data.crops import CropReader
-from dfd.data.sampling import choose
+from dfd.data.crops import CropReader, Table
+from dfd.data.sampling import Sampling, choose, official
 
 
 class Visit(NamedTuple):
@@ -41,6 +41,7 @@ class FaceViews(Dataset[Views]):
         input: InputSpec,
         views: int = 1,
         augment: Augment | None = None,
+        sampling: Sampling = "even",
     ) -> None:
         if input.kind not in ("image", "clip"):
             raise DfdError(f"face crops can be shown as image or clip, the network asks for {input.kind!r}")
@@ -49,6 +50,7 @@ class FaceViews(Dataset[Views]):
         self.input = input
         self.views = views
         self.augment = augment
+        self.sampling = sampling
 
     def __len__(self) -> int:
         return len(self.records)
@@ -60,28 +62,40 @@ class FaceViews(Dataset[Views]):
         with CropReader(self.folder / record.assets["crops"]) as crops:
             table = crops.table
             try:
-                rows = choose(table["frame"], table["valid"], self.views, spec.frames, spec.stride, generator)
+                rows = self._rows(table, generator)
             except DfdError as error:
                 raise DfdError(f"{record.dataset}/{record.id}: {error}") from None
-            images = [fit(image, spec.size) for image in crops.read(rows.ravel())]
-        stack = np.stack(images)
+            images = crops.read(rows.ravel())
         if self.augment is not None and generator is not None:
-            stack = self._augmented(stack, len(rows), generator)
+            stack = self._augmented(images, generator)
+        else:
+            stack = np.stack([fit(image, spec.size) for image in images])
         pixels = stack.transpose(0, 3, 1, 2)
         if spec.kind == "clip":
             pixels = pixels.reshape(len(rows), spec.frames, *pixels.shape[1:])
         return Views(pixels=np.ascontiguousarray(pixels), t=table["t"][rows[:, 0]], label=record.label, video=video)
 
-    def _augmented(self, stack: np.ndarray, views: int, generator: np.random.Generator) -> np.ndarray:
+    def _rows(self, table: Table, generator: np.random.Generator | None) -> np.ndarray:
+        spec = self.input
+        if self.sampling == "official":
+            return official(table["valid"], self.views, spec.frames, spec.stride, generator)
+        return choose(table["frame"], table["valid"], self.views, spec.frames, spec.stride, generator)
+
+    def _augmented(self, images: Sequence[np.ndarray], generator: np.random.Generator) -> np.ndarray:
         """One draw for all clips of a video, since its frames belong together; one draw per view for images."""
+        together = [images] if self.input.kind == "clip" else [[image] for image in images]
+        return np.concatenate([self._one_draw(group, int(generator.integers(2**31))) for group in together])
+
+    def _one_draw(self, images: Sequence[np.ndarray], seed: int) -> np.ndarray:
         assert self.augment is not None
-        if self.input.kind == "clip":
-            return self.augment(stack, int(generator.integers(2**31)))
-        return np.concatenate([self.augment(image[None], int(generator.integers(2**31))) for image in stack])
+        if self.augment.stored is not None:
+            side = max(image.shape[0] for image in images)  # crops of a face that comes nearer grow
+            images = list(self.augment.before(np.stack([fit(image, side) for image in images]), seed))
+        return self.augment(np.stack([fit(image, self.input.size) for image in images]), seed)
 
 
 def fit(image: np.ndarray, size: int) -> np.ndarray:
-    """Resize a square crop to the network's size, by area when it shrinks and cubic when it grows."""
+    """Resize a crop to the network's size, by area when it shrinks and cubic when it grows."""
     if image.shape[:2] == (size, size):
         return image
     return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if size < image.shape[0] else cv2.INTER_CUBIC)

@@ -43,7 +43,7 @@ def backbone(
     config = timm.get_pretrained_cfg(name)
     if config is None:
         raise DfdError(f"timm knows no default configuration of {name!r}: pick one of timm.list_pretrained()")
-    spec = InputSpec("image", size or config.input_size[-1], mean=_rgb(config.mean), std=_rgb(config.std))
+    spec = InputSpec("image", size or config.input_size[-1], mean=rgb(config.mean), std=rgb(config.std))
     if config.fixed_input_size:
         arguments["img_size"] = spec.size
     try:
@@ -106,7 +106,9 @@ def _from_hub(name: str, arguments: Mapping[str, Any]) -> tuple[nn.Module, str]:
 
 def _stretched(name: str, pretrained: bool | str, arguments: Mapping[str, Any]) -> tuple[nn.Module, str]:
     """Load into the network of the weights' own windows, then stretch the tables to those that are wanted."""
-    stock, origin = _create(name, pretrained, {k: v for k, v in arguments.items() if k not in ("img_size", "window_size")})
+    stock, origin = _create(
+        name, pretrained, {k: v for k, v in arguments.items() if k not in ("img_size", "window_size")}
+    )
     network = timm.create_model(name, num_classes=stock.num_classes, **arguments)
     wanted = network.state_dict()
     state = {
@@ -146,7 +148,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return {key.removeprefix("module."): value for key, value in loaded.items()}
 
 
-def _rgb(values: Sequence[float]) -> tuple[float, float, float]:
+def rgb(values: Sequence[float]) -> tuple[float, float, float]:
+    """Return three values of red, green and blue."""
     red, green, blue = values
     return red, green, blue
 

@@ -4,6 +4,8 @@ The baselines of the field: EfficientNet (Tan & Le 2019), Xception (Chollet 2017
 ResNet, ViT, DeiT, Swin. Networks and weights come from timm (Apache-2.0).
 """
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from dfd.models.backbones import Fallback, backbone
@@ -23,9 +25,8 @@ class ImageDetector(Detector):
         dropout: float = 0.0,
         drop_path: float = 0.0,
     ) -> None:
-        network, spec, origin = backbone(
-            architecture, pretrained, size, on_missing, **({"drop_path_rate": drop_path} if drop_path else {})
-        )
+        arguments: dict[str, Any] = {"drop_path_rate": drop_path} if drop_path else {}
+        network, spec, origin = backbone(architecture, pretrained, size, on_missing, **arguments)
         super().__init__(spec, origin)
         self.backbone = network
         width: int = network.head_hidden_size  # type: ignore[assignment]

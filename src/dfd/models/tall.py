@@ -7,6 +7,7 @@ behaviour of that code. Nothing of TALL++ is public, so `reasoning` is inspired 
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from dfd.core.errors import DfdError
 from dfd.core.records import InputSpec
 from dfd.core.tensors import Output
-from dfd.models.backbones import BiasResize, Fallback, backbone
+from dfd.models.backbones import BiasResize, Fallback, backbone, rgb
 from dfd.models.base import Detector
 
 Resize = Literal["official", "area", "none"]
@@ -50,6 +51,8 @@ class Tall(Detector):
     slight blur; "area" averages; "none" takes frames that fit exactly as they are. `window` is that of the first
     stages; where the tokens of a stage are fewer, it covers all of them and attention is global.
     """
+
+    owner: Tensor
 
     def __init__(
         self,
@@ -91,8 +94,8 @@ class Tall(Detector):
             drop_path_rate=drop_path,
             **arguments,
         )
-        colours = {"mean": tuple(mean or spec.mean), "std": tuple(std or spec.std)}
-        super().__init__(InputSpec("clip", frame_size, frames, stride, clips, **colours), origin)
+        mean, std = rgb(mean or spec.mean), rgb(std or spec.std)
+        super().__init__(InputSpec("clip", frame_size, frames, stride, clips, mean, std), origin)
         self.swin = swin
         if variant == "micro":
             swin.patch_embed = ConvStem(patch, arguments["embed_dim"])
@@ -168,7 +171,7 @@ class ConvStem(nn.Sequential):
         steps = int(math.log2(patch))
         widths = [3, *(max(8, channels >> (steps - step)) for step in range(steps + 1))]
         layers: list[nn.Module] = []
-        for step, (inputs, outputs) in enumerate(zip(widths, widths[1:])):
+        for step, (inputs, outputs) in enumerate(pairwise(widths)):
             layers += [nn.MaxPool2d(2)] if step else []
             layers += [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
         super().__init__(*layers)
@@ -269,7 +272,7 @@ def check_layout(
         if tokens > window and tokens % window:
             raise DfdError(
                 f"window={window} does not divide the {tokens} x {tokens} tokens of stage {stage + 1} at size={size}: "
-                f"take size={patch * window * max(1, round(size / patch / window))} or another window"
+                f"take size={patch * window * 2 ** max(0, round(math.log2(size / patch / window)))} or another window"
             )
     if resize == "area" and (size % rows or size % cols):
         raise DfdError(f"resize=area lays frames out on whole pixels: size={size} must be a multiple of {rows}, {cols}")

@@ -73,6 +73,15 @@ def load_network(run: Path, allow: Sequence[str] = NETWORKS) -> Loaded:
     return Loaded(network.eval(), card, path)
 
 
+def save_network(path: Path, network: Detector, tree: Mapping[str, Any], **facts: Any) -> None:
+    """Write a network that was trained elsewhere as a checkpoint of ours; `facts` are what is known of its training."""
+    unknown = {"model": type(network).__name__, "data": "unknown", "sample": False, "manifest": "unknown", "crops": {}}
+    card = {"network": network_tree(tree), "seed": 0, "plugins": []} | unknown | facts
+    card |= {"input": asdict(network.input), "initialised_from": network.initialised_from}
+    state = {f"network.{key}": value for key, value in network.state_dict().items()}
+    torch.save({CARD: plain(card), "state_dict": state}, path)
+
+
 def network_tree(tree: Mapping[str, Any]) -> dict[str, Any]:
     """Return the constructor tree as a checkpoint keeps it: its weights come with it, so it fetches none."""
     return {key: (False if key == "pretrained" else value) for key, value in tree.items()}

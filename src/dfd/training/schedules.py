@@ -36,5 +36,22 @@ def warmup_poly(steps: int, warmup: float = 0.0, power: float = 0.9) -> Schedule
     return factor
 
 
+def tall_official(
+    steps: int, epochs: int = 60, warmup: int = 10, start: float = 0.001, floor: float = 0.01
+) -> Schedule:
+    """Follow the rate that TALL's code really used: constant within an epoch, one epoch late, never at its peak.
+
+    Its cosine begins at epoch 0 and not where the warm-up ends, so that the rate jumps down a little there.
+    """
+
+    def factor(step: int) -> float:
+        epoch = max(0, step * epochs // max(1, steps) - 1)
+        if epoch < warmup:
+            return start + epoch * (1 - start) / warmup
+        return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * epoch / epochs))
+
+    return factor
+
+
 def _ramp(step: int, length: float) -> float:
     return min(1.0, (step + 1) / (length + 1))

@@ -53,7 +53,8 @@ def evaluate(cfg: DictConfig) -> float:
         "overrides": list(HydraConfig.get().overrides.task),
         "seconds": round(time.time() - started, 1),
     }
-    return report(folder, rows, data, cfg.split, facts, cfg.eval.threshold, cfg.eval.resamples).video["auc"].value
+    limits = cfg.eval.threshold, cfg.eval.resamples
+    return report(folder, rows, data, cfg.split, facts, *limits, loaded.network).video["auc"].value
 
 
 def score(network: "Detector", data: "FaceDataModule", split: str, trainer: Mapping[str, Any]) -> "Rows":

@@ -2,10 +2,11 @@
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 import pandas as pd
 from omegaconf import DictConfig
@@ -32,6 +33,7 @@ class Judgement:
     t: np.ndarray
     score: np.ndarray
     reason: str = ""
+    explained: np.ndarray | None = field(default=None, repr=False)  # picture (3, H, W) of what drove the highest score
 
     @property
     def mean(self) -> float:
@@ -59,7 +61,7 @@ def predict(cfg: DictConfig) -> float:
     columns = TextColumn("judging"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with torch.inference_mode(), Progress(*columns, console=Console(stderr=True)) as progress:
         for path in progress.track(paths):
-            judgements.append(judge(path, network, options, detector, cfg.frames, cfg.batch_size))
+            judgements.append(judge(path, network, options, detector, cfg.frames, cfg.batch_size, cfg.explain))
     folder = Path(cfg.output) if cfg.output else _run(loaded.path) / "predict" / time.strftime("%Y%m%d-%H%M%S")
     verdicts = write(judgements, cfg.threshold, folder)
     show(verdicts, folder)
@@ -83,7 +85,13 @@ def media(path: Path) -> list[Path]:
 
 
 def judge(
-    path: Path, network: "Detector", options: "CropOptions", detector: "FaceDetector", frames: int, batch_size: int
+    path: Path,
+    network: "Detector",
+    options: "CropOptions",
+    detector: "FaceDetector",
+    frames: int,
+    batch_size: int,
+    explain: bool = False,
 ) -> Judgement:
     """Find the main face of a file and score its views; a file that cannot be judged says why."""
     from dfd.data.sampling import choose
@@ -101,23 +109,33 @@ def judge(
         rows = choose(crops.table["frame"], crops.table["valid"], views, spec.frames, spec.stride)
     except DfdError as error:
         return Judgement(path, empty, empty, str(error))
-    scores = [
-        _score(network, crops, rows[start : start + batch_size]) for start in range(0, len(rows), max(1, batch_size))
-    ]
-    return Judgement(path, crops.table["t"][rows[:, 0]], np.concatenate(scores))
+    batches = np.split(rows, range(batch_size, len(rows), batch_size))
+    scores = np.concatenate([_score(network, _pixels(network, crops, batch)) for batch in batches])
+    picture = _explained(network, crops, rows[[scores.argmax()]]) if explain else None
+    return Judgement(path, crops.table["t"][rows[:, 0]], scores, explained=picture)
 
 
-def _score(network: "Detector", crops: "Crops", rows: np.ndarray) -> np.ndarray:
-    import torch
-
+def _pixels(network: "Detector", crops: "Crops", rows: np.ndarray) -> np.ndarray:
+    """Return views (N, T, 3, S, S) uint8; an image has one frame."""
     from dfd.data.views import fit
 
-    spec = network.input
-    stack = np.stack([fit(crops.images[row], spec.size) for row in rows.ravel()]).transpose(0, 3, 1, 2)
-    pixels = torch.from_numpy(stack).to(network.mean.device).float().div_(255)
-    if spec.kind == "clip":
-        pixels = pixels.reshape(len(rows), spec.frames, *pixels.shape[1:])
+    size = network.input.size
+    stack = np.stack([fit(crops.images[row], size) for row in rows.ravel()]).transpose(0, 3, 1, 2)
+    return stack.reshape(*rows.shape, 3, size, size)
+
+
+def _score(network: "Detector", views: np.ndarray) -> np.ndarray:
+    import torch
+
+    pixels = torch.from_numpy(views if network.input.kind == "clip" else views[:, 0])
+    pixels = pixels.to(network.mean.device).float().div_(255)
     return network.score(network(pixels)).double().cpu().numpy()
+
+
+def _explained(network: "Detector", crops: "Crops", row: np.ndarray) -> np.ndarray:
+    from dfd.training.callbacks import explained
+
+    return explained(network, _pixels(network, crops, row)[0])
 
 
 def write(judgements: list[Judgement], threshold: float, folder: Path) -> pd.DataFrame:
@@ -125,6 +143,10 @@ def write(judgements: list[Judgement], threshold: float, folder: Path) -> pd.Dat
     folder.mkdir(parents=True, exist_ok=True)
     views = [pd.DataFrame({"file": str(j.path), "t": j.t, "score": j.score}) for j in judgements]
     pd.concat(views).to_csv(folder / "predictions.csv", index=False)
+    for place, judgement in enumerate(judgements):
+        if judgement.explained is not None:
+            name = f"{place:03d}_{judgement.path.stem}_explained.png"
+            cv2.imwrite(str(folder / name), judgement.explained.transpose(1, 2, 0)[..., ::-1])
     rows: list[dict[str, Any]] = []
     for judgement in judgements:
         verdict = "not judged" if not len(judgement.score) else "fake" if judgement.mean >= threshold else "real"

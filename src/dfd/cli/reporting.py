@@ -13,10 +13,13 @@ from rich.console import Console
 
 from dfd.cli.runs import write_facts
 from dfd.core import predictions
+from dfd.core.errors import DfdError
 from dfd.data.datamodule import FaceDataModule
 from dfd.evaluation.evaluate import Evaluation
 from dfd.evaluation.report import write_report
 from dfd.evaluation.tables import evaluation_table
+from dfd.models.base import Detector
+from dfd.training.callbacks import explained
 from dfd.training.scoring import Rows, prediction_table
 
 log = logging.getLogger("dfd")
@@ -30,14 +33,15 @@ def report(
     facts: Mapping[str, Any],
     threshold: float,
     resamples: int,
+    network: Detector,
 ) -> Evaluation:
     """Write the prediction table, the facts and the report of one evaluation; print its table and where it lies."""
     records = data.records(split)
     table = prediction_table(rows, records)
     meta = {key: str(facts[key]) for key in ("model", "run", "manifest") if key in facts}
     predictions.write(table, folder / "predictions.parquet", meta | {"condition": "clean"})
-    thumbnails = _thumbnails(rows, data, split)
-    write_facts(folder, {**facts, "split": split, "thumbnails": thumbnails})
+    pictures = _pictures(rows, data, split, network)
+    write_facts(folder, {**facts, "split": split, **pictures})
     evaluation = write_report(folder, threshold=threshold, resamples=resamples)
     console = Console()
     console.print(evaluation_table(evaluation, title=str(facts.get("title", folder.name))))
@@ -45,13 +49,21 @@ def report(
     return evaluation
 
 
-def _thumbnails(rows: Rows, data: FaceDataModule, split: str, count: int = 12) -> dict[str, str]:
-    """Return pictures of the most wrong videos, by their id, as data URLs for the report."""
+def _pictures(
+    rows: Rows, data: FaceDataModule, split: str, network: Detector, count: int = 12
+) -> dict[str, dict[str, str]]:
+    """Return faces of the most wrong videos, and what in them spoke for "fake", by id, as data URLs for the report."""
     views = pd.DataFrame(rows._asdict())
     videos = views.groupby("video").agg(score=("score", "mean"), label=("label", "first"), t=("t", "first"))
     wrong = (videos["score"] - videos["label"]).abs().sort_values(ascending=False, kind="stable").index[:count]
-    records = data.records(split)
-    return {records[v].id: data_url(data.view(split, int(v), float(videos.loc[v, "t"]))) for v in wrong}
+    shown = {data.records(split)[v].id: data.view(split, int(v), float(videos.loc[v, "t"])) for v in wrong}
+    pictures = {"thumbnails": {name: data_url(frames[0]) for name, frames in shown.items()}}
+    try:
+        evidence = {name: data_url(explained(network, frames)) for name, frames in shown.items()}
+    except DfdError as error:  # a network that names no part to explain from still gets its report
+        log.info("%s", error)
+        evidence = {}
+    return pictures | {"evidence": evidence}
 
 
 def data_url(pixels: np.ndarray) -> str:

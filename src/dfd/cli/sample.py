@@ -42,9 +42,9 @@ def banner(title: str, source: Source, changed: dict[str, Any]) -> str:
 
 
 def _defaults() -> DictConfig:
-    """Compose what this model and data would be had the user set nothing else."""
+    """Compose what this model, data and experiment would be had the user set nothing else."""
     choices = HydraConfig.get().runtime.choices
-    picked = [f"{group}={choices[group]}" for group in ("model", "data") if choices.get(group)]
+    picked = [f"{group}={choices[group]}" for group in ("model", "data", "experiment") if choices.get(group)]
     return compose("train", overrides=picked)
 
 
@@ -56,5 +56,5 @@ def _given(overrides: Iterable[str]) -> set[str]:
 def _overlaps(key: str, given: set[str]) -> bool:
     return any(
         key == other or key.startswith(f"{other}.") or other.startswith(f"{key}.")
-        for other in given - {"model", "data"}
+        for other in given - {"model", "data", "experiment"}
     )

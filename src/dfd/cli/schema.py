@@ -72,6 +72,7 @@ class Predict(Root):
     threshold: float = 0.5
     frames: int = 32  # looked at per video, for image networks
     batch_size: int = 32
+    explain: bool = False  # write a picture per file: which frame and which part of it speak for "fake"
     device: str = "auto"
 
 

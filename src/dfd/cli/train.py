@@ -124,7 +124,8 @@ def _test(
         return
     facts |= {"checkpoint": str(loaded.path), "seconds": round(time.time() - started, 1)}
     evaluation = folder / "eval" / f"{prepared.source.tag}-test"
-    report(evaluation, rows, data, "test", facts, plain["eval"]["threshold"], plain["eval"]["resamples"])
+    limits = plain["eval"]["threshold"], plain["eval"]["resamples"]
+    report(evaluation, rows, data, "test", facts, *limits, loaded.network)
 
 
 def _facts(plain: dict[str, Any], prepared: Prepared, objective: Any, text: str, folder: Path) -> dict[str, Any]:

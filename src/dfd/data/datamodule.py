@@ -88,11 +88,11 @@ class FaceDataModule(pl.LightningDataModule):
         return self._loader(dataset, sampler, max(1, self.batch_size * self.train_views // self.eval_views))
 
     def view(self, split: str, video: int, t: float) -> np.ndarray:
-        """Return one evaluation view for a picture: its (first) frame, (3, S, S) uint8."""
+        """Return one evaluation view for a picture: all of its frames, (T, 3, S, S) uint8; an image has one."""
         records = self.records(split)
         views = FaceViews(records, self.manifest.folder, self.input, self.eval_views, sampling=self.sampling)[video]
         pixels = views["pixels"][int(np.argmin(np.abs(views["t"] - t)))]
-        return pixels if self.input.kind == "image" else pixels[0]
+        return pixels[None] if self.input.kind == "image" else pixels
 
     def state_dict(self) -> dict[str, int]:
         """Return how far into its epoch training is, so that a stopped run goes on with the next batch."""

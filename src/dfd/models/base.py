@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from dfd.core.errors import DfdError
 from dfd.core.records import InputSpec
 from dfd.core.tensors import Output
 
@@ -16,6 +17,7 @@ class Detector(nn.Module):
 
     mean: Tensor
     std: Tensor
+    channels_last = False  # whether the maps that `evidence` gives are (N, H, W, C)
 
     def __init__(self, input: InputSpec, initialised_from: str = "random weights") -> None:
         super().__init__()
@@ -36,6 +38,15 @@ class Detector(nn.Module):
         """Normalise, extract features and classify."""
         features = self.forward_features((pixels - self.mean) / self.std)
         return Output(self.forward_head(features), features)
+
+    @property
+    def evidence(self) -> nn.Module:
+        """The last part whose output still has the picture's layout: what explanations are drawn from."""
+        raise DfdError(f"{type(self).__name__} cannot be explained: it names no part that keeps the picture's layout")
+
+    def on_frames(self, maps: Tensor) -> Tensor:
+        """Turn maps over what the network laid out (N, H, W) into maps over its frames (N, T, h, w)."""
+        return maps.unsqueeze(1)
 
     def score(self, output: Output) -> Tensor:
         """Return how fake each view looks, (N,); a probability unless a network says otherwise."""

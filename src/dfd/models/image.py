@@ -29,12 +29,20 @@ class ImageDetector(Detector):
         network, spec, origin = backbone(architecture, pretrained, size, on_missing, **arguments)
         super().__init__(spec, origin)
         self.backbone = network
+        self.channels_last = getattr(network, "output_fmt", "NCHW") == "NHWC"
         width: int = network.head_hidden_size  # type: ignore[assignment]
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(width, logits))
 
     def forward_features(self, pixels: Tensor) -> Tensor:
         """Return pooled features (N, D)."""
         return self.backbone(pixels)
+
+    @property
+    def evidence(self) -> nn.Module:
+        """The last stage; of a transformer the norm before its last attention: only the class token counts after it."""
+        info: Any = self.backbone.feature_info
+        stage = self.backbone.get_submodule(info[-1]["module"])
+        return getattr(stage, "norm1", stage) if hasattr(self.backbone, "cls_token") else stage
 
     def forward_head(self, features: Tensor) -> Tensor:
         """Return logits (N, 1 or 2)."""

@@ -39,6 +39,11 @@ class MesoInception4(Detector):
         """Return the hidden layer's activations (N, 16)."""
         return self.hidden(self.stages(pixels))
 
+    @property
+    def evidence(self) -> nn.Module:
+        """The last convolution."""
+        return self.stages[-3]
+
     def forward_head(self, features: Tensor) -> Tensor:
         """Return logits (N, 1 or 2)."""
         return self.head(features)

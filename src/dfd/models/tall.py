@@ -52,6 +52,7 @@ class Tall(Detector):
     stages; where the tokens of a stage are fewer, it covers all of them and attention is global.
     """
 
+    channels_last = True
     owner: Tensor
 
     def __init__(
@@ -162,22 +163,26 @@ class Tall(Detector):
 
 
 class ConvStem(nn.Sequential):
-    """Strided convolutions in place of the patch projection: what lets a small Swin learn from scratch.
+    """Convolutions and pooling in place of the patch projection: what lets a small Swin learn from scratch.
 
     Xiao et al., Early Convolutions Help Transformers See Better, NeurIPS 2021. Gives (N, H / patch, W / patch, C).
     """
 
     def __init__(self, patch: int, channels: int) -> None:
         steps = int(math.log2(patch))
-        widths = [3, *(max(8, channels >> (steps - step)) for step in range(steps + 1))]
-        layers: list[nn.Module] = []
-        for step, (inputs, outputs) in enumerate(pairwise(widths)):
-            layers += [nn.MaxPool2d(2)] if step else []
-            layers += [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
+        widths = [channels >> (steps - 1 - step) for step in range(steps)]
+        layers: list[nn.Module] = [*_convolution(3, widths[0], 5, 2)]
+        for inputs, outputs in pairwise(widths):
+            layers += [nn.MaxPool2d(2), *_convolution(inputs, outputs, 3, 1)]
         super().__init__(*layers)
 
     def forward(self, pixels: Tensor) -> Tensor:
         return super().forward(pixels).permute(0, 2, 3, 1)
+
+
+def _convolution(inputs: int, outputs: int, size: int, stride: int) -> tuple[nn.Module, ...]:
+    kernel = nn.Conv2d(inputs, outputs, size, stride, size // 2, bias=False)
+    return kernel, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
 
 
 class GraphReasoning(nn.Module):

@@ -13,8 +13,11 @@ import torch
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from dfd.core.errors import DfdError
+from dfd.data.overlay import strip
 from dfd.metrics.pooling import pool
 from dfd.metrics.ranking import pr_curve, roc_curve
+from dfd.models.base import Detector
+from dfd.models.explain import evidence_maps
 from dfd.training.objective import Objective
 
 matplotlib.use("Agg")
@@ -112,10 +115,11 @@ class Ema(pl.callbacks.WeightAveraging):
 
 
 class TensorBoardFigures(pl.Callback):
-    """ROC and PR curves over videos and a grid of the most wrong faces, after every validation."""
+    """ROC and PR curves, the most wrong faces, and what drove the scores of some of them, after every validation."""
 
-    def __init__(self, faces: int = 16) -> None:
+    def __init__(self, faces: int = 16, explained: int = 2) -> None:
         self.faces = faces
+        self.explained = explained
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draw what the objective has just scored."""
@@ -126,9 +130,19 @@ class TensorBoardFigures(pl.Callback):
         labels, scores = pool(rows.video, rows.label, rows.score)
         wrong = np.argsort(-np.abs(rows.score - rows.label), kind="stable")[: self.faces]
         views = [trainer.datamodule.view("val", int(rows.video[i]), float(rows.t[i])) for i in wrong]  # type: ignore[attr-defined]
+        evidence = [explained(pl_module.network, frames) for frames in views[: self.explained]]
         for board in boards:
             board.experiment.add_figure("val/curves", _curves(labels, scores), trainer.global_step)
-            board.experiment.add_images("val/most_wrong", torch.from_numpy(np.stack(views)), trainer.global_step)
+            board.experiment.add_images("val/most_wrong", np.stack([view[0] for view in views]), trainer.global_step)
+            for place, picture in enumerate(evidence):
+                board.experiment.add_image(f"val/evidence/{place}", picture, trainer.global_step)
+
+
+def explained(network: Detector, frames: np.ndarray) -> np.ndarray:
+    """Return a picture (3, H, W) uint8 of one view (T, 3, S, S) and of what in it speaks for "fake"."""
+    pixels = torch.from_numpy(frames).to(network.mean.device).float().div_(255)
+    maps = evidence_maps(network, pixels[None] if network.input.kind == "clip" else pixels)
+    return strip(frames, maps[0].float().cpu().numpy())
 
 
 def _curves(labels: np.ndarray, scores: np.ndarray) -> Any:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TypedDict
@@ -23,13 +24,14 @@ from dfd.data.sample.forgeries import FAMILIES, Forgery, Shot
 from dfd.data.sample.heads import draw_face, draw_identity, draw_motion
 from dfd.data.sample.scene import compose, draw_scene, shoot
 from dfd.data.sample.sheet import contact_sheet
+from dfd.data.sample.tempo import TEMPORAL
 
 log = logging.getLogger(__name__)
 
 VERSION = 4  # of the drawings: raise it when they change, and cached samples are rendered anew
 MARKER = "sample.json"
-SIZES = {"ffpp": 56, "celebdf": 30}  # identities
-STREAMS = {"ffpp": 1, "celebdf": 2}  # so that no identity of one is in the other
+SIZES = {"ffpp": 56, "celebdf": 30, "temporal": 56}  # identities
+STREAMS = {"ffpp": 1, "celebdf": 2, "temporal": 3}  # so that no identity of one is in the other
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Job:
     forgeries: dict[str, tuple[str, int]]  # name of the file: (family, source identity)
     crf: int
     strength: float
+    intra: bool = False  # code every frame by itself, at a constant quantiser
 
 
 class Facts(TypedDict):
@@ -124,7 +127,23 @@ def layout_celebdf(root: Path, identities: int) -> list[Job]:
     return jobs
 
 
-LAYOUTS: dict[str, Callable[[Path, int], list[Job]]] = {"ffpp": layout_ffpp, "celebdf": layout_celebdf}
+def layout_temporal(root: Path, identities: int) -> list[Job]:
+    """Write `splits.json` and return jobs whose forgeries show only in time: 4/7 train, 1/7 val, 2/7 test."""
+    val, test = max(1, round(identities / 7)), max(1, round(identities * 2 / 7))
+    bounds = (0, identities - val - test, identities - test, identities)
+    names = {split: [f"{i:03d}" for i in range(*pair)] for split, pair in zip(SPLITS, pairwise(bounds), strict=True)}
+    (root / "splits.json").write_text(json.dumps(names, indent=2))
+    return [
+        Job(i, f"real/{i:03d}.mp4", {f"{kind}/{i:03d}.mp4": (kind, i) for kind in TEMPORAL}, 23, 1.0, intra=True)
+        for i in range(identities)
+    ]
+
+
+LAYOUTS: dict[str, Callable[[Path, int], list[Job]]] = {
+    "ffpp": layout_ffpp,
+    "celebdf": layout_celebdf,
+    "temporal": layout_temporal,
+}
 
 
 def _render(jobs: Sequence[Job], root: Path, seed: tuple[int, int], dataset: str, workers: int | None) -> None:
@@ -153,9 +172,9 @@ def render(job: Job, root: Path, seed: tuple[int, int]) -> None:
     motion = draw_motion(random, int(random.integers(50, 61)), scene.size)
     forgers: dict[str, tuple[Forgery, int]] = {}
     for name, (family, source) in job.forgeries.items():
-        forgers[name] = FAMILIES[family](random, job.strength * random.uniform(0.8, 1.25)), source
+        forgers[name] = (FAMILIES | TEMPORAL)[family](random, job.strength * random.uniform(0.8, 1.25)), source
     people = {source: draw_identity(np.random.default_rng((*seed, source, 1))) for _, source in forgers.values()}
-    with Encoders(root, (job.original, *forgers), scene.size, scene.quality) as videos:
+    with Encoders(root, (job.original, *forgers), scene.size, scene.quality, job.intra) as videos:
         for index in range(len(motion)):
             frame = shoot(scene, compose(scene, draw_face(target, motion, index), motion, index), random)
             videos.write(job.original, frame)
@@ -166,8 +185,9 @@ def render(job: Job, root: Path, seed: tuple[int, int]) -> None:
 class Encoders:
     """H.264 files that are written side by side."""
 
-    def __init__(self, root: Path, names: Sequence[str], size: tuple[int, int], crf: int) -> None:
-        self._open = {name: self._start(root / name, size, crf) for name in names}
+    def __init__(self, root: Path, names: Sequence[str], size: tuple[int, int], crf: int, intra: bool = False) -> None:
+        rate = {"qp": str(crf), "g": "1"} if intra else {"crf": str(crf)}
+        self._open = {name: self._start(root / name, size, rate) for name in names}
 
     def write(self, name: str, frame: np.ndarray) -> None:
         """Append one RGB frame to one file."""
@@ -183,7 +203,9 @@ class Encoders:
             container.close()
 
     @staticmethod
-    def _start(path: Path, size: tuple[int, int], crf: int) -> tuple[av.container.OutputContainer, av.VideoStream]:
+    def _start(
+        path: Path, size: tuple[int, int], rate: dict[str, str]
+    ) -> tuple[av.container.OutputContainer, av.VideoStream]:
         path.parent.mkdir(parents=True, exist_ok=True)
         container = av.open(str(path), "w")
         stream = container.add_stream("libx264", rate=Fraction(25))
@@ -191,7 +213,7 @@ class Encoders:
         stream.pix_fmt = "yuv420p"
         # with its look-ahead, x264 now and then made other bytes of the same pixels; without, it never did
         exact = "bframes=0:mbtree=0:rc-lookahead=0"
-        stream.options = {"crf": str(crf), "preset": "veryfast", "threads": "1", "x264-params": exact}
+        stream.options = {**rate, "preset": "veryfast", "threads": "1", "x264-params": exact}
         return container, stream
 
 

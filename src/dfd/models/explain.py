@@ -1,0 +1,45 @@
+"""What drives a score: evidence maps over the frames that a detector saw.
+
+HiResCAM (Draelos & Carin 2020): the gradient of the score times the activations, place by place, of the last part
+whose output still has the picture's layout. Unlike Grad-CAM it does not average the gradient over places.
+"""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dfd.models.base import Detector
+
+
+def evidence_maps(network: Detector, pixels: Tensor) -> Tensor:
+    """Return how much each place of each frame speaks for "fake", (N, T, h, w); images have one frame.
+
+    The maps of one view share a scale, its strongest place being 1, so that its frames can be compared.
+    """
+    kept: list[Tensor] = []
+
+    def keep(module: Any, inputs: Any, output: Tensor) -> Tensor:
+        kept.append(output)
+        return output
+
+    handle = network.evidence.register_forward_hook(keep)
+    try:
+        with torch.inference_mode(False), torch.enable_grad():
+            logits = network(pixels.clone().requires_grad_()).logits.float()
+            margin = logits[:, 0] if logits.shape[1] == 1 else logits[:, 1] - logits[:, 0]
+            (gradient,) = torch.autograd.grad(margin.sum(), kept[0])
+    finally:
+        handle.remove()
+    maps = network.on_frames(_on_places(gradient * kept[0].detach(), network.channels_last).relu())
+    strongest = maps.flatten(1).amax(1).clamp(min=1e-12)
+    return maps.detach() / strongest[:, None, None, None]
+
+
+def _on_places(values: Tensor, channels_last: bool) -> Tensor:
+    """Sum over channels; tokens (N, L, C) lose their prefix and become a square."""
+    if values.ndim == 4:
+        return values.sum(-1 if channels_last else 1)
+    side = math.isqrt(values.shape[1])
+    return values[:, -side * side :].sum(-1).view(-1, side, side)

@@ -1,6 +1,7 @@
 """Measure what costs time against its floor, in one run: scripts/bench.py [preprocess|loader|train|evaluate ...]."""
 
 import argparse
+import copy
 import json
 import tempfile
 import time
@@ -13,8 +14,10 @@ import cv2
 import numpy as np
 import pandas as pd
 import torch
+import torch.nn.functional as F
 from rich.console import Console
 from rich.table import Table
+from timm.models.swin_transformer import WindowAttention
 
 from dfd.core.predictions import COLUMNS
 from dfd.core.records import InputSpec, Record
@@ -25,6 +28,7 @@ from dfd.data.video import read_frames
 from dfd.data.views import FaceViews, Visit
 from dfd.evaluation.evaluate import evaluate
 from dfd.models.meso import MesoInception4
+from dfd.models.tall import Tall, tile
 from dfd.preprocess.crop import CropOptions, crop_video
 from dfd.preprocess.faces import MtcnnDetector
 
@@ -115,6 +119,59 @@ def evaluation(folder: Path) -> Iterable[Figure]:
     yield Figure("64,000 rows, 200 resamples", rows, len(table) / floor, "rows/s", "no intervals")
 
 
+def tall(folder: Path) -> Iterable[Figure]:
+    """TALL on Swin-B against a transcription of the official forward, same weights; on CUDA also AMP and compiled."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    clips = torch.rand(4 if device.type == "cpu" else 64, 4, 3, 112, 112, device=device)
+    ours = Tall(pretrained=False, drop_path=0.0).to(device).eval()
+    plain = official_forward(copy.deepcopy(ours))
+    with torch.inference_mode():
+        difference = (ours(clips).logits - plain(clips)).abs().max().item()
+    against = f"transcription (logits differ by {difference:.0e})"
+    inference = torch.inference_mode()(lambda: done(ours(clips).logits))
+    floor = rate(torch.inference_mode()(lambda: done(plain(clips))), 8)
+    yield Figure(f"TALL Swin-B, inference, {device.type}", rate(inference, 8), floor, "clips/s", against)
+    ours.train()
+    step = rate(lambda: backward(ours(clips).logits), 8)
+    floor = rate(lambda: backward(plain(clips)), 8)
+    yield Figure(f"TALL Swin-B, forward and backward, {device.type}", step, floor, "clips/s", against)
+    if device.type == "cuda":
+        ours.compile()
+        with torch.autocast("cuda", torch.bfloat16):
+            fast = rate(lambda: backward(ours(clips).logits), 8)
+        yield Figure("TALL Swin-B, forward and backward, bf16, compiled", fast, floor, "clips/s", "transcription, fp32")
+
+
+def official_forward(network: Tall) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return the forward pass as the original writes it: resized up and down, attention by hand, biases gathered."""
+    for module in network.modules():
+        if isinstance(module, WindowAttention):
+            module.__class__, module.fused_attn = WindowAttention, False
+
+    def forward(clips: torch.Tensor) -> torch.Tensor:
+        frames = ((clips - network.mean) / network.std).flatten(0, 1)
+        grown = F.interpolate(frames, (224, 224), mode="bilinear")
+        picture = F.interpolate(tile(grown, len(clips), 2, 2), (224, 224), mode="bilinear")
+        tokens = network.swin.patch_embed(picture)
+        tokens = network.swin.layers(tokens + network.frame_embedding[:, network.owner])
+        return network.head(network.swin.norm(tokens).mean((1, 2)))
+
+    return forward
+
+
+def done(logits: torch.Tensor) -> int:
+    """Wait for the device and return how many rows it finished."""
+    if logits.is_cuda:
+        torch.cuda.synchronize()
+    return len(logits)
+
+
+def backward(logits: torch.Tensor) -> int:
+    """Run the backward pass."""
+    logits.sum().backward()
+    return done(logits)
+
+
 def head_video(path: Path, size: tuple[int, int], frames: int) -> Path:
     """Write a video of one drawn head."""
     random = np.random.default_rng(0)
@@ -135,7 +192,7 @@ def decode(path: Path) -> int:
     return 1 + next(index for index, _, _ in read_frames(path, [99]))
 
 
-BENCHES = {"preprocess": preprocess, "loader": loader, "train": train, "evaluate": evaluation}
+BENCHES = {"preprocess": preprocess, "loader": loader, "train": train, "tall": tall, "evaluate": evaluation}
 
 
 def main() -> None:
@@ -152,7 +209,7 @@ def main() -> None:
         for name in options.benches or BENCHES:
             for f in BENCHES[name](Path(folder)):
                 table.add_row(
-                    name, f.name, f"{f.ours:,.0f} {f.unit}", f"{f.floor:,.0f}", f"{f.ours / f.floor:.0%}", f.against
+                    name, f.name, f"{f.ours:,.3g} {f.unit}", f"{f.floor:,.3g}", f"{f.ours / f.floor:.0%}", f.against
                 )
                 figures.append({"bench": name, **f._asdict()})
     Console().print(table)

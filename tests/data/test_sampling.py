@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dfd.core.errors import DfdError
-from dfd.data.sampling import choose, draw, spread, windows
+from dfd.data.sampling import choose, draw, official, official_starts, spread, windows
 
 frames = st.lists(st.integers(0, 60), min_size=1, max_size=40, unique=True).map(lambda f: np.array(sorted(f)))
 
@@ -63,3 +63,36 @@ def test_crops_that_cannot_hold_the_clip_say_what_to_do():
 def test_no_face_at_all_is_said():
     with pytest.raises(DfdError, match="no face"):
         choose(np.arange(4), np.zeros(4, bool), views=2)
+
+
+@pytest.mark.parametrize(
+    ("count", "first"),
+    [
+        (300, [1, 43, 85, 127, 170, 212, 254, 297]),
+        (33, [1, 5, 9, 13, 17, 21, 25, 30]),
+        (10, [1, 1, 2, 3, 4, 5, 6, 7]),
+    ],
+)
+def test_official_evaluation_clips(count, first):
+    clips = official(np.ones(count, bool), 8, 4)
+    assert (clips[:, 0] + 1).tolist() == first
+    assert (np.diff(clips, axis=1) == 1).all()
+
+
+def test_official_clips_wrap_in_a_video_that_is_too_short():
+    assert (official(np.ones(3, bool), 8, 4) + 1).tolist() == [[1, 2, 3, 1]] * 8
+
+
+@given(st.integers(1, 400), st.integers(0, 99))
+def test_official_training_clips_come_one_from_each_segment(count, seed):
+    starts = official_starts(count, 8, 4, generator=np.random.default_rng(seed))
+    segment = max(0, count - 4) // 8
+    if segment:
+        assert (starts // segment == np.arange(8)).all()
+    else:
+        assert ((starts >= 0) & (starts < max(1, count - 4))).all()
+
+
+def test_official_clips_close_up_missed_frames():
+    valid = np.array([True, False, True, True, False, True, True])
+    assert official(valid, 1, 4)[0].tolist() == [0, 2, 3, 5]

@@ -97,3 +97,17 @@ def test_what_cannot_be_trained_on_is_said(noise):
         views(noise, InputSpec("av_clip"))
     with pytest.raises(DfdError, match=r"noise/train0_real: the stored crops hold no 3 frames 5 apart"):
         views(noise, InputSpec("clip", 32, frames=3, stride=5))[Visit(0)]
+
+
+def test_what_is_cut_from_stored_crops_comes_before_the_resize(noise):
+    from dfd.data.transforms import MultiScaleCrop
+
+    cut = views(noise, CLIP, 2, Augment(stored={"crop": MultiScaleCrop(scales=(0.5,))}))[Visit(0, 3)]
+    whole = views(noise, CLIP, 2)[Visit(0, 3)]
+    assert cut["pixels"].shape == whole["pixels"].shape
+    assert not np.array_equal(cut["pixels"], whole["pixels"])
+
+
+def test_official_sampling_gives_as_many_clips_as_asked_for(noise):
+    dataset = FaceViews(noise.split("train"), noise.folder, CLIP, 8, sampling="official")
+    assert dataset[Visit(0)]["pixels"].shape[0] == 8  # the video has only five different ones

@@ -1,5 +1,6 @@
 """Every model configuration keeps the detector's contract."""
 
+import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
@@ -7,15 +8,18 @@ from omegaconf import OmegaConf
 
 from dfd.cli.app import config_dir, prepare
 from dfd.core.build import build
+from dfd.data.overlay import strip
+from dfd.models.explain import evidence_maps
 
 MODELS = sorted(path.stem for path in (config_dir() / "model").glob("[!_]*.yaml"))
-TOY = {"vit": 32, "deit": 32, "swin": 64}
+TOY = {"vit": ["size=32"], "deit": ["size=32"], "tall": ["variant=micro"]}
 
 
 def toy(name):
     prepare()
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        cfg = compose("train", [f"model={name}", f"model.network.size={TOY.get(name, 64)}"])
+        small = [f"model.network.{override}" for override in TOY.get(name, ["size=64"])]
+        cfg = compose("train", [f"model={name}", *small])
     tree = OmegaConf.to_container(cfg.model.network)
     return tree | ({"pretrained": False} if "pretrained" in tree else {})
 
@@ -65,3 +69,47 @@ def test_normalisation_belongs_to_the_network():
     network.stages.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     network(pixels)
     torch.testing.assert_close(seen[0], (pixels - 0.5) / 0.5)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_can_be_explained(name):
+    torch.manual_seed(0)
+    network = build(toy(name)).eval()
+    spec = network.input
+    shape = (2, 3, spec.size, spec.size) if spec.kind == "image" else (2, spec.frames, 3, spec.size, spec.size)
+    with torch.inference_mode():  # as prediction calls it
+        maps = evidence_maps(network, torch.rand(shape))
+    assert maps.shape[:2] == (2, spec.frames)
+    assert ((maps >= 0) & (maps <= 1)).all()
+    assert not maps.requires_grad
+    picture = strip(np.zeros((spec.frames, 3, 16, 16), np.uint8), maps[0].numpy(), side=32)
+    assert picture.dtype == np.uint8
+    assert picture.shape == (3, 32 + 4 + 32 + 4 + 10, 32 * spec.frames + 4 * (spec.frames - 1))
+
+
+def test_evidence_lies_where_the_evidence_is():
+    """A linear read-out of brightness: the maps are the brightness."""
+    from dfd.core.records import InputSpec
+    from dfd.models.base import Detector
+
+    class Bright(Detector):
+        def __init__(self):
+            super().__init__(InputSpec("image", 8, mean=(0, 0, 0), std=(1, 1, 1)))
+            self.evidence_part = torch.nn.Identity()
+
+        evidence = property(lambda self: self.evidence_part)
+
+        def forward_features(self, pixels):
+            return self.evidence_part(pixels).mean((2, 3))
+
+        def forward_head(self, features):
+            return features.sum(1, keepdim=True)
+
+    pixels = torch.zeros(1, 3, 8, 8)
+    pixels[0, :, 2, 5] = 1.0
+    pixels[0, :, 6, 1] = 0.5
+    maps = evidence_maps(Bright(), pixels)
+    assert maps.shape == (1, 1, 8, 8)
+    assert maps[0, 0, 2, 5] == 1
+    assert maps[0, 0, 6, 1] == pytest.approx(0.5)
+    assert maps.sum() == pytest.approx(1.5)

@@ -8,9 +8,10 @@ from torch import nn
 
 from dfd.core.errors import DfdError
 from dfd.core.records import Record
+from dfd.training.consistency import drift
 from dfd.training.losses import classification_loss, mean_by_video
 from dfd.training.optim import parameter_groups
-from dfd.training.schedules import constant, warmup_cosine, warmup_poly
+from dfd.training.schedules import constant, tall_official, warmup_cosine, warmup_poly
 from dfd.training.scoring import Rows, prediction_table
 
 
@@ -76,3 +77,24 @@ def test_rows_become_a_table_of_the_records_they_point_to():
         "video": ["a", "b"], "dataset": ["toy", "toy"], "method": ["real", "Swap"], "group": ["g", "h"],
         "label": [0, 1], "t": [0.0, 0.5], "score": [0.2, 0.9],
     }  # fmt: skip
+
+
+def test_the_rate_that_talls_code_really_used():
+    factor = tall_official(60 * 900)
+    rates = {epoch: 1.5e-5 * factor(epoch * 900 + 450) for epoch in range(60)}
+    assert rates[0] == rates[1] == pytest.approx(1.5e-8)
+    assert rates[2] == pytest.approx(1.51e-6, rel=5e-3)
+    assert rates[10] == pytest.approx(1.35e-5, rel=5e-3)
+    assert max(rates, key=rates.get) == 11
+    assert rates[11] == pytest.approx(1.40e-5, rel=5e-3)
+    assert rates[30] == pytest.approx(7.96e-6, rel=5e-3)
+    assert rates[59] == pytest.approx(1.91e-7, rel=5e-3)
+    assert factor(900) == factor(1799)  # constant within an epoch
+
+
+def test_drift_is_the_turn_from_frame_to_frame():
+    still = torch.randn(2, 1, 3, 5).expand(2, 4, 3, 5)
+    assert drift(still).item() == pytest.approx(0, abs=1e-6)
+    flipping = still * torch.tensor([1.0, -1.0, 1.0, -1.0]).view(1, 4, 1, 1)
+    assert drift(flipping).item() == pytest.approx(2)
+    assert drift(still[:0]).item() == 0

@@ -26,7 +26,7 @@ Variant = Literal["micro", "tiny", "small", "base", "large"]
 SWINS: dict[str, tuple[str, dict[str, Any]]] = {
     "micro": (
         "swin_tiny_patch4_window7_224",
-        {"patch_size": 8, "embed_dim": 64, "depths": (1, 2), "num_heads": (2, 4)},
+        {"patch_size": 8, "embed_dim": 48, "depths": (1, 2), "num_heads": (3, 6)},
     ),
     "tiny": ("swin_tiny_patch4_window7_224.ms_in22k", {}),
     "small": ("swin_small_patch4_window7_224.ms_in22k", {}),
@@ -163,26 +163,26 @@ class Tall(Detector):
 
 
 class ConvStem(nn.Sequential):
-    """Convolutions and pooling in place of the patch projection: what lets a small Swin learn from scratch.
+    """Convolutions and pooling in place of the patch projection: a small Swin then learns from scratch.
 
     Xiao et al., Early Convolutions Help Transformers See Better, NeurIPS 2021. Gives (N, H / patch, W / patch, C).
     """
 
     def __init__(self, patch: int, channels: int) -> None:
         steps = int(math.log2(patch))
-        widths = [channels >> (steps - 1 - step) for step in range(steps)]
-        layers: list[nn.Module] = [*_convolution(3, widths[0], 5, 2)]
+        widths = [3, *(8 << step for step in range(steps)), channels]
+        layers: list[nn.Module] = []
         for inputs, outputs in pairwise(widths):
-            layers += [nn.MaxPool2d(2), *_convolution(inputs, outputs, 3, 1)]
-        super().__init__(*layers)
+            layers += [
+                nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+                nn.BatchNorm2d(outputs),
+                nn.ReLU(inplace=True),
+            ]
+            layers += [nn.MaxPool2d(2)]
+        super().__init__(*layers[:-1])
 
     def forward(self, pixels: Tensor) -> Tensor:
-        return super().forward(pixels).permute(0, 2, 3, 1)
-
-
-def _convolution(inputs: int, outputs: int, size: int, stride: int) -> tuple[nn.Module, ...]:
-    kernel = nn.Conv2d(inputs, outputs, size, stride, size // 2, bias=False)
-    return kernel, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
+        return super().forward(pixels.contiguous(memory_format=torch.channels_last)).permute(0, 2, 3, 1)
 
 
 class GraphReasoning(nn.Module):

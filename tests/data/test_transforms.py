@@ -1,0 +1,48 @@
+"""Transforms of our own: one draw for all frames, and the geometry of the originals."""
+
+import numpy as np
+import pytest
+
+from dfd.data.augment import Augment
+from dfd.data.transforms import Cutout, MultiScaleCrop, anchors
+
+
+def ramp(frames: int = 4, side: int = 112) -> np.ndarray:
+    column = np.arange(side, dtype=np.uint8)
+    image = np.stack(np.broadcast_arrays(column[:, None], column[None, :], np.uint8(0)), -1)
+    return np.repeat(image[None], frames, 0)
+
+
+def test_cutout_is_one_square_for_all_frames_and_may_leave_the_picture():
+    augment = Augment({"cutout": Cutout(16, fill=(1, 2, 255))})
+    areas = []
+    for seed in range(600):
+        masked = (augment(ramp(), seed) == (1, 2, 255)).all(-1)
+        assert (masked == masked[0]).all()
+        rows, columns = np.flatnonzero(masked[0].any(1)), np.flatnonzero(masked[0].any(0))
+        assert masked[0].sum() == len(rows) * len(columns)
+        areas.append(masked[0].sum())
+    assert max(areas) == 256
+    assert np.mean(areas) == pytest.approx(238, abs=4)  # as measured on the original
+    assert np.mean(np.array(areas) == 256) == pytest.approx(0.75, abs=0.06)
+
+
+def test_multi_scale_crop_takes_a_fixed_place_and_mild_distortion():
+    augment, sizes, places = Augment(stored={"crop": MultiScaleCrop()}), set(), set()
+    for seed in range(800):
+        cut = augment.before(ramp(), seed)
+        assert (cut == cut[0]).all()
+        height, width = cut.shape[1:3]
+        sizes.add((height, width))
+        places.add(((int(cut[0, 0, 0, 0])), int(cut[0, 0, 0, 1])))
+        assert (int(cut[0, 0, 0, 0]), int(cut[0, 0, 0, 1])) in anchors(112 - height, 112 - width)
+    sides = [112, 98, 84, 73]
+    allowed = {(a, b) for i, a in enumerate(sides) for j, b in enumerate(sides) if abs(i - j) <= 1}
+    assert sizes == allowed
+    assert len(anchors(40, 40)) == len(set(anchors(40, 40))) == 13
+
+
+def test_the_same_seed_gives_the_same_crop():
+    augment = Augment({"cutout": Cutout()}, {"crop": MultiScaleCrop()})
+    assert np.array_equal(augment.before(ramp(), 5), augment.before(ramp(), 5))
+    assert np.array_equal(augment(ramp(), 5), augment(ramp(), 5))

@@ -26,7 +26,7 @@ Variant = Literal["micro", "tiny", "small", "base", "large"]
 SWINS: dict[str, tuple[str, dict[str, Any]]] = {
     "micro": (
         "swin_tiny_patch4_window7_224",
-        {"patch_size": 8, "embed_dim": 48, "depths": (1, 2), "num_heads": (3, 6)},
+        {"patch_size": 8, "embed_dim": 64, "depths": (1, 2), "num_heads": (2, 4)},
     ),
     "tiny": ("swin_tiny_patch4_window7_224.ms_in22k", {}),
     "small": ("swin_small_patch4_window7_224.ms_in22k", {}),

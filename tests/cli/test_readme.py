@@ -38,6 +38,8 @@ def test_every_command_of_the_readme_runs(workplace, command):
         assert len([path for path in sweep.iterdir() if path.is_dir()]) == 4
         assert (sweep / "comparison.csv").is_file()
         assert len(pd.read_csv(sweep / "comparison.csv")) == 4
+    if "explain=true" in command:
+        assert list((workplace / "outputs/demo/predict").rglob("*_clip_explained.png"))
 
 
 @pytest.mark.slow

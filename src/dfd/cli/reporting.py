@@ -1,8 +1,10 @@
 """From scored rows to a report on disk and a table on the screen."""
 
 import base64
+import json
 import logging
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,18 @@ from rich.console import Console
 
 from dfd.cli.runs import write_facts
 from dfd.core import predictions
+from dfd.core.records import Record
 from dfd.data.datamodule import FaceDataModule
 from dfd.evaluation.evaluate import Evaluation
-from dfd.evaluation.report import write_report
+from dfd.evaluation.operating import FILE, Operating
+from dfd.evaluation.protocol import Protocol
+from dfd.evaluation.report import MISSING, PREDICTIONS, write_report
 from dfd.evaluation.tables import evaluation_table
 from dfd.training.scoring import Rows, prediction_table
 
 log = logging.getLogger("dfd")
+
+TOUCHES = "test_touches.jsonl"  # in a run folder: every look at a test split
 
 
 def report(
@@ -28,21 +35,62 @@ def report(
     data: FaceDataModule,
     split: str,
     facts: Mapping[str, Any],
-    threshold: float,
-    resamples: int,
+    protocol: Protocol,
+    lost: Sequence[Record] = (),
+    run: Path | None = None,
 ) -> Evaluation:
-    """Write the prediction table, the facts and the report of one evaluation; print its table and where it lies."""
-    records = data.records(split)
-    table = prediction_table(rows, records)
+    """Write the prediction table, the facts and the report of one evaluation; print its table and where it lies.
+
+    `lost` are the records of all splits that have no face; `run` is the run folder, which notes every look at a test.
+    """
+    table = prediction_table(rows, data.records(split))
+    condition = str(facts.get("condition", "clean"))
     meta = {key: str(facts[key]) for key in ("model", "run", "manifest") if key in facts}
-    predictions.write(table, folder / "predictions.parquet", meta | {"condition": "clean"})
-    thumbnails = _thumbnails(rows, data, split)
-    write_facts(folder, {**facts, "split": split, "thumbnails": thumbnails})
-    evaluation = write_report(folder, threshold=threshold, resamples=resamples)
+    predictions.write(table, folder / PREDICTIONS, meta | {"condition": condition})
+    missing_table([record for record in lost if record.split == split]).to_parquet(folder / MISSING, index=False)
+    more: dict[str, Any] = {"split": split, "clips": data.input.kind == "clip", "thumbnails": _thumbnails(rows, data, split)}
+    place = {"run": run, "dataset": str(facts.get("dataset")), "condition": condition, "command": facts.get("command")}
+    if split == "test" and run is not None:
+        more["touches"] = [*touches(run, place["dataset"], condition), _touch(place, None)]
+    write_facts(folder, {**facts, **more})
+    _copy_operating(run, folder)
+    evaluation = write_report(folder, protocol)
+    if split == "test" and run is not None:
+        with (run / TOUCHES).open("a") as file:
+            file.write(json.dumps(_touch(place, evaluation.video["auc"].value)) + "\n")
     console = Console()
     console.print(evaluation_table(evaluation, title=str(facts.get("title", folder.name))))
     console.print(f"report: {folder / 'report.html'}", soft_wrap=True)
     return evaluation
+
+
+def missing_table(records: Sequence[Record]) -> pd.DataFrame:
+    """Return what is known of videos that have no prediction."""
+    names = ("id", "dataset", "method", "group", "label")
+    rows = [[getattr(record, name) for name in names] for record in records]
+    return pd.DataFrame(rows, columns=["video", *names[1:]])
+
+
+def touches(run: Path, dataset: str, condition: str = "clean") -> list[dict[str, Any]]:
+    """Return the looks that a run has had at a dataset's test split."""
+    if not (run / TOUCHES).is_file():
+        return []
+    looks = [json.loads(line) for line in (run / TOUCHES).read_text().splitlines() if line.strip()]
+    return [look for look in looks if look["dataset"] == dataset and look["condition"] == condition]
+
+
+def _touch(place: Mapping[str, Any], auc: float | None) -> dict[str, Any]:
+    entry = {key: value for key, value in place.items() if key != "run"}
+    return {"when": time.strftime("%Y-%m-%d %H:%M"), **entry, "auc": None if auc is None or np.isnan(auc) else auc}
+
+
+def _copy_operating(run: Path | None, folder: Path) -> None:
+    """Keep what validation decided with the evaluation, so that its report can be made anew."""
+    operating = None if run is None else Operating.read(run)
+    if operating is not None:
+        operating.write(folder)
+    elif (folder / FILE).is_file():
+        (folder / FILE).unlink()
 
 
 def _thumbnails(rows: Rows, data: FaceDataModule, split: str, count: int = 12) -> dict[str, str]:

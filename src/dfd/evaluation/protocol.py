@@ -99,8 +99,10 @@ def limited(table: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
     place, size = groups.cumcount().to_numpy(), groups["t"].transform("size").to_numpy()
     if protocol.pick == "first":
         return table[place < protocol.frames]
+    if protocol.frames == 1:
+        return table[place == (size - 1) // 2]
     # row i of n is kept if it is one of `frames` evenly spread ones, first and last included
-    step = (size - 1) / max(1, protocol.frames - 1)
+    step = (size - 1) / (protocol.frames - 1)
     with np.errstate(invalid="ignore", divide="ignore"):
         nearest = np.where(step > 0, np.floor(np.ceil(place / step - 1e-9) * step + 1e-9), 0)
     return table[(size <= protocol.frames) | (place == nearest)]

@@ -91,6 +91,16 @@ def recall_at(counts: Counts, fpr: float | np.ndarray) -> np.ndarray:
     return found if np.ndim(fpr) else found[..., 0]
 
 
+def precision_at(counts: Counts, recall: np.ndarray) -> np.ndarray:
+    """Return the precision (..., M) at the highest threshold that reaches each recall (M,)."""
+    false, true, _ = counts
+    with np.errstate(invalid="ignore", divide="ignore"):
+        precision = np.nan_to_num(true / (true + false))
+    rows = (true / np.maximum(true[..., -1:], 1e-300)).reshape(-1, true.shape[-1])
+    first = np.stack([np.searchsorted(row, recall - 1e-12) for row in rows]).clip(max=true.shape[-1] - 1)
+    return np.take_along_axis(precision, first.reshape(*true.shape[:-1], len(recall)), -1)
+
+
 def roc_curve(
     labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -9,9 +9,9 @@ from scipy.stats import norm
 from dfd.metrics.ranking import roc_auc
 from dfd.metrics.significance import auc_covariance, bootstrap_p, delong, holm
 
-columns = st.lists(
-    st.tuples(st.integers(0, 1), st.integers(0, 8), st.integers(0, 8)), min_size=6, max_size=40
-).filter(lambda rows: 2 <= sum(row[0] for row in rows) <= len(rows) - 2)
+columns = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 8), st.integers(0, 8)), min_size=6, max_size=40).filter(
+    lambda rows: 2 <= sum(row[0] for row in rows) <= len(rows) - 2
+)
 
 
 def by_definition(labels, scores):

@@ -30,39 +30,48 @@ def cross(output: Path, folders: list[Path], protocol: "Protocol") -> float:
     page = render("cross", [], title=title, crossing=found, protocol=protocol, sample=sample, bar=bar)
     (folder / "cross.html").write_text(page)
     console = Console()
-    console.print(_table(found, title, bool(sample)))
+    for table in _tables(found, title, bool(sample)):
+        console.print(table)
     console.print(f"report: {folder / 'cross.html'}", soft_wrap=True)
     return found.macro.value
 
 
-def _table(found: "Crossing", title: str, sample: bool) -> Table:
-    note = "\nmade on the rendered SAMPLE: compares with no published number" if sample else ""
-    caption = f"AUC; right: the row's reals against the column's fakes{note}"
-    table = Table(title=title, caption=caption)
-    table.add_column("dataset", no_wrap=True)
-    for name in ("AUC", "FPR", "TPR", *(f"fakes of {other}" for other in found.each)):
-        table.add_column(name, justify="right")
+def _tables(found: "Crossing", title: str, sample: bool) -> list[Table]:
+    note = "made on the rendered SAMPLE: compares with no published number" if sample else None
+    table = Table(title=title)
+    for name in ("dataset", "AUC", "FPR", "TPR"):
+        table.add_column(name, justify="left" if name == "dataset" else "right", no_wrap=True)
     for name, number in found.each.items():
         at = found.shared[name]
-        mixed = (f"{value:.3f}" for value in found.mixed[name].values())
-        table.add_row(name, str(number), f"{at['fpr']:.3f}", f"{at['tpr']:.3f}", *mixed)
+        table.add_row(name, str(number), f"{at['fpr']:.3f}", f"{at['tpr']:.3f}")
     table.add_section()
     table.add_row("macro average", str(found.macro))
     at = found.shared["all together"]
-    table.add_row("as one set", str(found.pooled), f"{at['fpr']:.3f}", f"{at['tpr']:.3f}")
-    return table
+    table.add_row("all as one set", str(found.pooled), f"{at['fpr']:.3f}", f"{at['tpr']:.3f}")
+    mixed = Table(title="AUC of the row's reals against the column's fakes", caption=note)
+    mixed.add_column("reals of", no_wrap=True)
+    for name in found.mixed:
+        mixed.add_column(f"fakes of\n{name}", justify="right", overflow="fold")
+    for name, row in found.mixed.items():
+        mixed.add_row(name, *(f"{value:.3f}" for value in row.values()))
+    return [table, mixed]
 
 
 def _markdown(found: "Crossing", title: str, sample: list[str]) -> str:
     from dfd.evaluation.report import SAMPLE
     from dfd.evaluation.tables import markdown_table
 
-    body = [[name, str(number), f"{found.shared[name]['fpr']:.3f}", f"{found.shared[name]['tpr']:.3f}"] for name, number in found.each.items()]
+    body = [
+        [name, str(number), f"{found.shared[name]['fpr']:.3f}", f"{found.shared[name]['tpr']:.3f}"]
+        for name, number in found.each.items()
+    ]
     body += [["macro average", str(found.macro), "", ""], ["as one set", str(found.pooled), "", ""]]
     header = ["dataset", "AUC", "FPR at the common threshold", "TPR"]
     mixed = [[real, *(f"{value:.3f}" for value in row.values())] for real, row in found.mixed.items()]
     parts = [f"# {title}", *([SAMPLE] if sample else []), markdown_table(header, body)]
-    parts.append("Reals of the row against fakes of the column:\n\n" + markdown_table(["reals of", *found.mixed], mixed))
+    parts.append(
+        "Reals of the row against fakes of the column:\n\n" + markdown_table(["reals of", *found.mixed], mixed)
+    )
     return "\n\n".join(parts) + "\n"
 
 

@@ -128,8 +128,9 @@ def _prepare(cfg: DictConfig, subject: Subject) -> tuple[Prepared, dict[str, Any
     if source.sample:
         log.warning(banner(data_cfg["title"], source, {}))
     own_crops = any(override.startswith("data.crops") for override in HydraConfig.get().overrides.task)
-    crops = {} if own_crops else subject.loaded.card["crops"]  # cut as in training, unless the user says otherwise
-    return prepare_data(data_cfg, data_dir, allow, crops), data_cfg
+    if not own_crops:  # cut as in training, unless the user says otherwise
+        data_cfg["crops"] |= subject.loaded.card["crops"]
+    return prepare_data(data_cfg, data_dir, allow), data_cfg
 
 
 def _selection(

@@ -48,8 +48,12 @@ def report(
     meta = {key: str(facts[key]) for key in ("model", "run", "manifest") if key in facts}
     predictions.write(table, folder / PREDICTIONS, meta | {"condition": condition})
     missing_table([record for record in lost if record.split == split]).to_parquet(folder / MISSING, index=False)
-    more: dict[str, Any] = {"split": split, "clips": data.input.kind == "clip", "thumbnails": _thumbnails(rows, data, split)}
-    place = {"run": run, "dataset": str(facts.get("dataset")), "condition": condition, "command": facts.get("command")}
+    more: dict[str, Any] = {
+        "split": split,
+        "clips": data.input.kind == "clip",
+        "thumbnails": _thumbnails(rows, data, split),
+    }
+    place = {"dataset": str(facts.get("dataset")), "condition": condition, "command": str(facts.get("command", ""))}
     if split == "test" and run is not None:
         more["touches"] = [*touches(run, place["dataset"], condition), _touch(place, None)]
     write_facts(folder, {**facts, **more})
@@ -79,9 +83,8 @@ def touches(run: Path, dataset: str, condition: str = "clean") -> list[dict[str,
     return [look for look in looks if look["dataset"] == dataset and look["condition"] == condition]
 
 
-def _touch(place: Mapping[str, Any], auc: float | None) -> dict[str, Any]:
-    entry = {key: value for key, value in place.items() if key != "run"}
-    return {"when": time.strftime("%Y-%m-%d %H:%M"), **entry, "auc": None if auc is None or np.isnan(auc) else auc}
+def _touch(place: Mapping[str, str], auc: float | None) -> dict[str, Any]:
+    return {"when": time.strftime("%Y-%m-%d %H:%M"), **place, "auc": None if auc is None or np.isnan(auc) else auc}
 
 
 def _copy_operating(run: Path | None, folder: Path) -> None:

@@ -43,7 +43,9 @@ def deepfakebench(table: pd.DataFrame, clips: bool = False) -> list[Pair]:
     return [
         Pair("frame AUC", roc_auc(labels, scores), roc_auc(*rows), same),
         Pair("frame AP", average_precision(labels, scores), average_precision(*rows), same),
-        Pair("frame EER", nearest_eer(labels, scores), eer(*rows), "its EER is the FPR nearest to the FNR, not between"),
+        Pair(
+            "frame EER", nearest_eer(labels, scores), eer(*rows), "its EER is the FPR nearest to the FNR, not between"
+        ),
         Pair("frame acc", float(((scores > 0.5) == labels).mean()), float(((rows[1] >= 0.5) == rows[0]).mean()), same),
         Pair("video AUC", roc_auc(*merged), roc_auc(true, pooled), why),
     ]

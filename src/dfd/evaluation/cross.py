@@ -47,7 +47,9 @@ def crossing(tables: Mapping[str, pd.DataFrame], protocol: Protocol | None = Non
     draws = {name: _resampled(part, protocol, seed + i) for i, (name, part) in enumerate(units.items())}
     each = {name: _number(_auc(part), *draws[name], protocol) for name, part in units.items()}
     # datasets are drawn independently, so the mean of their resamples is a resample of their mean
-    values = np.mean([drawn for drawn, _ in draws.values()], 0) if all(len(d) for d, _ in draws.values()) else np.empty(0)
+    values = (
+        np.mean([drawn for drawn, _ in draws.values()], 0) if all(len(d) for d, _ in draws.values()) else np.empty(0)
+    )
     groups = min(number for _, number in draws.values())
     macro = _number(float(np.mean([number.value for number in each.values()])), values, groups, protocol)
     together = _together(units)

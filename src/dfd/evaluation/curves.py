@@ -49,8 +49,8 @@ def _ranking(videos: pd.DataFrame, protocol: Protocol) -> list[Figure]:
     fpr, tpr, _ = roc_curve(labels, scores)
     precision, recall, _ = pr_curve(labels, scores)
     share = float(labels.mean())
-    roc = [Line([0, 1], [0, 1], "muted", "chance"), Line(fpr, tpr)]
-    pr = [Line([0, 1], [share, share], "muted", "chance"), Line(recall, precision)]
+    roc = [Line([0, 1], [0, 1], "muted", "chance"), Line(fpr, tpr, "a", "ROC")]
+    pr = [Line([0, 1], [share, share], "muted", "chance"), Line(recall, precision, "a", "precision")]
     for curves, name in ((roc, "roc"), (pr, "pr")):
         if name in bands:
             curves.insert(0, Line(GRID, bands[name][0], "a", "", (bands[name][0], bands[name][1])))
@@ -69,8 +69,7 @@ def _det(fpr: np.ndarray, tpr: np.ndarray, band: np.ndarray | None) -> str:
     def scale(rate: np.ndarray) -> np.ndarray:
         return norm.ppf(np.clip(rate, 1e-4, 0.9))
 
-    curves = [Line(limits, limits[::-1], "muted"), Line(scale(fpr), scale(1 - tpr))]
-    curves[0] = Line([limits[0], limits[1]], [limits[0], limits[1]], "muted", "equal")
+    curves = [Line(limits, limits, "muted", "equal errors"), Line(scale(fpr), scale(1 - tpr), "a", "DET")]
     if band is not None:
         high, low = (scale(1 - side) for side in band)
         curves.insert(0, Line(scale(DET_GRID), low, "a ghost", "", (low, high)))

@@ -13,8 +13,8 @@ from dfd.evaluation.compatible import Pair, compare
 from dfd.evaluation.numbers import Number, Numbers, chance, measure
 from dfd.evaluation.operating import Operating
 from dfd.evaluation.protocol import Protocol, by_level, by_video, limited
-from dfd.metrics.measures import judging
 from dfd.metrics.measures import evaluate as values_of
+from dfd.metrics.measures import judging
 
 ATTRIBUTE_VALUES = 12  # of a column that a report is broken down by
 NO_ATTRIBUTE = {*COLUMNS, "track", "rows", "raw", "split", "frame", "path"}
@@ -60,7 +60,9 @@ class Evaluation:
     def from_json(cls, text: str) -> "Evaluation":
         """Read what `to_json` wrote."""
         data = _none_to_nan(json.loads(text))
-        nested = {name: {key: _numbers(n) for key, n in data[name].items()} for name in ("methods", "points", "baselines")}
+        nested = {
+            name: {key: _numbers(n) for key, n in data[name].items()} for name in ("methods", "points", "baselines")
+        }
         slices = {name: {key: _numbers(n) for key, n in values.items()} for name, values in data["slices"].items()}
         own = {name: _numbers(data[name]) for name in ("video", "frame", "track")}
         pairs = [Pair(**pair) for pair in data["compatible"]]

@@ -31,9 +31,8 @@ def lines(
     x_range: tuple[float, float] | None = None,
     ticks: tuple[Ticks, Ticks] | None = None,
     points: int = 400,
-    legend: str = "inside",
 ) -> str:
-    """Draw curves over a common x axis; the legend goes inside, or below the figure."""
+    """Draw curves over a common x axis, the legend below."""
     xs = np.concatenate([np.asarray(curve.x, float) for curve in curves])
     low, high = x_range or (float(xs.min()), float(xs.max()))
     frame = _Frame((low, high if high > low else low + 1), y_range, ticks)
@@ -44,10 +43,7 @@ def lines(
         drawn.append(f'<polyline class="line {curve.style}" points="{path}"/>')
         if len(keep) <= 10 and curve.style != "muted":
             drawn += [f'<circle class="dot {curve.style}" cx="{p[0]}" cy="{p[1]}" r="2.6"/>' for p in _pairs(path)]
-    keys = [(c.style, c.name) for c in curves if c.name]
-    if legend == "below":
-        return frame.svg("".join(drawn), x_label, y_label, []) + _legend(keys)
-    return frame.svg("".join(drawn), x_label, y_label, keys)
+    return frame.svg("".join(drawn), x_label, y_label) + _legend([(c.style, c.name) for c in curves if c.name])
 
 
 def histogram(groups: Sequence[tuple[str, str, np.ndarray]], x_label: str, bins: int = 24) -> str:
@@ -65,7 +61,7 @@ def histogram(groups: Sequence[tuple[str, str, np.ndarray]], x_label: str, bins:
                 f'<rect class="bar {style}" x="{left:.1f}" y="{top:.1f}" width="{right - left - 1:.1f}" '
                 f'height="{frame.y(0) - top:.1f}"/>'
             )
-    return frame.svg("".join(drawn), x_label, "share of videos", [(style, name) for style, name, _ in groups])
+    return frame.svg("".join(drawn), x_label, "share of videos") + _legend([(style, name) for style, name, _ in groups])
 
 
 def reliability(groups: Sequence[tuple[str, str, np.ndarray, np.ndarray, np.ndarray]]) -> str:
@@ -80,7 +76,7 @@ def reliability(groups: Sequence[tuple[str, str, np.ndarray, np.ndarray, np.ndar
             for x, y, r in zip(mean, share, radius)
         ]
     keys = [(style, name) for style, name, *_ in groups]
-    return frame.svg("".join(drawn), "mean probability", "share of fakes", keys, left=True)
+    return frame.svg("".join(drawn), "mean probability", "share of fakes") + _legend(keys)
 
 
 def interval_bar(value: float, low: float, high: float) -> str:
@@ -124,9 +120,7 @@ class _Frame:
         back = " ".join(reversed(high.split(" ")))
         return f'<polygon class="band {curve.style}" points="{low} {back}"/>'
 
-    def svg(
-        self, content: str, x_label: str, y_label: str, legend: Sequence[tuple[str, str]], left: bool = False
-    ) -> str:
+    def svg(self, content: str, x_label: str, y_label: str) -> str:
         label = escape(f"{y_label} over {x_label}")
         middle = (LEFT + WIDTH - RIGHT) / 2
         return "".join(
@@ -136,7 +130,6 @@ class _Frame:
                 _text("axis", middle, HEIGHT - 5, x_label),
                 f'<g transform="translate(11,{HEIGHT / 2 - 10}) rotate(-90)">{_text("axis", 0, 0, y_label)}</g>',
                 content,
-                *(_key(row, style, name, left) for row, (style, name) in enumerate(legend)),
                 "</svg>",
             ]
         )
@@ -154,13 +147,9 @@ class _Frame:
             yield _text("tick", self.x(tick), HEIGHT - BOTTOM + 14, name)
 
 
-def _key(row: int, style: str, name: str, left: bool) -> str:
-    x, y = (LEFT + 10 if left else WIDTH - RIGHT - 92), TOP + 10 + 14 * row
-    rectangle = f'<rect class="key {style}" x="{x}" y="{y - 7}" width="10" height="8"/>'
-    return rectangle + _text("tick", x + 14, y, name, "start")
-
-
 def _legend(keys: Sequence[tuple[str, str]]) -> str:
+    if not keys:
+        return ""
     items = "".join(f'<span><i class="swatch {style}"></i>{escape(name)}</span>' for style, name in keys)
     return f'<div class="legend">{items}</div>'
 

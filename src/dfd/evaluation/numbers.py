@@ -66,9 +66,7 @@ def measure(
     return {name: numbers.get(name, nothing) for name in NAMES}, useless
 
 
-def _measure(
-    units: pd.DataFrame, metrics: Mapping[str, Metric], protocol: Protocol, seed: int
-) -> tuple[Numbers, int]:
+def _measure(units: pd.DataFrame, metrics: Mapping[str, Metric], protocol: Protocol, seed: int) -> tuple[Numbers, int]:
     labels, scores, groups = (units[name].to_numpy() for name in ("label", "score", "group"))
     if not len(labels):
         return {}, 0

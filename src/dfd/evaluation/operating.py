@@ -70,9 +70,13 @@ def decide(table: pd.DataFrame, protocol: Protocol, facts: Mapping[str, Any] | N
     """Fit everything to the videos of a validation table."""
     videos = by_video(table, protocol)
     labels, scores, groups = (videos[name].to_numpy() for name in ("label", "score", "group"))
-    methods = ("none", "temperature", "platt", "beta", "isotonic") if are_probabilities(scores) else ("platt", "isotonic")
+    methods = (
+        ("none", "temperature", "platt", "beta", "isotonic") if are_probabilities(scores) else ("platt", "isotonic")
+    )
     calibrations = {method: dict(fit(method, labels, scores).parameters) for method in methods}
-    notes = [] if protocol.calibration in methods else [f"scores are no probabilities: platt, not {protocol.calibration}"]
+    notes = (
+        [] if protocol.calibration in methods else [f"scores are no probabilities: platt, not {protocol.calibration}"]
+    )
     band = conformal_band(labels, scores, ERROR)
     if band is None:
         notes.append(f"no band: {ERROR:.0%} errors per class need {round(1 / ERROR) - 1} validation videos of each")

@@ -68,7 +68,9 @@ def read_evaluation(folder: Path) -> Evaluation:
     try:
         return Evaluation.from_json((folder / METRICS).read_text())
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DfdError(f"{folder / METRICS} is damaged or of an older version ({error}): --rewrite makes it anew") from error
+        raise DfdError(
+            f"{folder / METRICS} is damaged or of an older version ({error}): --rewrite makes it anew"
+        ) from error
 
 
 def markdown(evaluation: Evaluation, facts: Mapping[str, Any]) -> str:
@@ -152,7 +154,9 @@ def _more_tables(evaluation: Evaluation) -> list[str]:
     parts.append("## Decisions\n\n" + markdown_table(header, points))
     if evaluation.calibrated:
         body = [[method, *(f"{value:.3f}" for value in v.values())] for method, v in evaluation.calibrated.items()]
-        parts.append("## Calibration, fitted on validation\n\n" + markdown_table(["", "log loss", "Brier", "ECE"], body))
+        parts.append(
+            "## Calibration, fitted on validation\n\n" + markdown_table(["", "log loss", "Brier", "ECE"], body)
+        )
     if evaluation.compatible:
         body = [[p.name, f"{p.theirs:.4f}", f"{p.ours:.4f}", p.why] for p in evaluation.compatible]
         parts.append("## Compatible and correct\n\n" + markdown_table(["", "theirs", "right", "why"], body))

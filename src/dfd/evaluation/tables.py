@@ -11,7 +11,10 @@ from dfd.evaluation.evaluate import Evaluation
 from dfd.evaluation.numbers import NAMES, Numbers
 
 WITH_INTERVAL = ("auc",)  # in the terminal, whose lines are short; the reports give all of them
-SHOWN = tuple(name for name in NAMES if name not in ("fpr", "tpr"))
+SHOWN = (
+    "auc", "ap", "eer", "accuracy", "log_loss", "pauc", "tpr_1", "tpr_5", "tpr_10", "balanced_accuracy", "f1", "brier",
+    "ece",
+)  # fmt: skip
 
 
 def rows(evaluation: Evaluation) -> Iterator[tuple[str, Numbers]]:
@@ -67,7 +70,8 @@ def latex_table(header: Sequence[str], body: Sequence[Sequence[Any]]) -> str:
 def cells(evaluation: Evaluation) -> tuple[list[str], list[list[str]]]:
     """Return header and rows of the headline table with every metric."""
     return ["level", *(NAMES[n] for n in SHOWN)], [
-        [level.strip(), *(str(numbers[n]) if n in numbers else "-" for n in SHOWN)] for level, numbers in rows(evaluation)
+        [level.strip(), *(str(numbers[n]) if n in numbers else "-" for n in SHOWN)]
+        for level, numbers in rows(evaluation)
     ]
 
 

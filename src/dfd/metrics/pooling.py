@@ -33,9 +33,7 @@ class Sorted(NamedTuple):
             return np.add.reduceat(score * chosen, self.start) / np.add.reduceat(chosen, self.start, dtype=float)
 
 
-def pool(
-    video: np.ndarray, label: np.ndarray, score: np.ndarray, how: How = "mean"
-) -> tuple[np.ndarray, np.ndarray]:
+def pool(video: np.ndarray, label: np.ndarray, score: np.ndarray, how: How = "mean") -> tuple[np.ndarray, np.ndarray]:
     """Return the label and the pooled score of every distinct video, in the order of `np.unique`."""
     _, first, inverse = np.unique(video, return_index=True, return_inverse=True)
     return np.asarray(label)[first], pool_scores(inverse, score, how)

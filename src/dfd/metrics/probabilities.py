@@ -43,9 +43,7 @@ def log_loss(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None 
     return float(np.average(log_losses(labels, scores, clip), weights=weights))
 
 
-def reliability(
-    labels: np.ndarray, scores: np.ndarray, bins: int = 15
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def reliability(labels: np.ndarray, scores: np.ndarray, bins: int = 15) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return, per equal-mass bin, the mean probability, the share of fakes, and the number of rows."""
     _, bin = np.unique(equal_mass_bins(scores, bins), return_inverse=True)
     size = np.bincount(bin)

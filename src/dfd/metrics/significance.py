@@ -42,9 +42,9 @@ def auc_covariance(
     below = np.stack([p[0] for p in pairs]) - areas[:, None]
     above = np.stack([p[1] for p in pairs]) - areas[:, None]
     if groups is None:
-        return areas, np.cov(below).reshape(len(scores), -1) / fake.sum() + np.cov(above).reshape(
-            len(scores), -1
-        ) / (~fake).sum()
+        return areas, np.cov(below).reshape(len(scores), -1) / fake.sum() + np.cov(above).reshape(len(scores), -1) / (
+            ~fake
+        ).sum()
     _, member = np.unique(groups, return_inverse=True)
     sums = [_by_group(side, member[chosen], member.max() + 1) for side, chosen in ((below, fake), (above, ~fake))]
     held = [len(np.unique(member[chosen])) for chosen in (fake, ~fake)]
@@ -57,9 +57,7 @@ def auc_covariance(
     return areas, covariance
 
 
-def delong(
-    labels: np.ndarray, first: np.ndarray, second: np.ndarray, groups: np.ndarray | None = None
-) -> Difference:
+def delong(labels: np.ndarray, first: np.ndarray, second: np.ndarray, groups: np.ndarray | None = None) -> Difference:
     """Compare the areas of two detectors on the same rows."""
     areas, covariance = auc_covariance(labels, np.stack([first, second]), groups)
     value = float(areas[0] - areas[1])

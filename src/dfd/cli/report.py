@@ -133,7 +133,7 @@ def _runs(folders: Sequence[Path], options: argparse.Namespace, console: Console
     seeds = compare.over_seeds(table)
     for row in seeds.to_dict("records"):
         console.print(f"{row['model']} on {row['dataset']}, {row['seeds']} seeds: AUC {row['AUC']} (mean ± sd)")
-    pairs, notes = compare.tests(table)
+    pairs, notes = compare.pairs(table)
     _print_verdicts(pairs, console)
     for note in notes:
         console.print(note)

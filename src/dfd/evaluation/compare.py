@@ -75,11 +75,11 @@ def matrix(table: pd.DataFrame) -> tuple[list[str], list[tuple[str, list[Number 
     return columns, rows
 
 
-def tests(table: pd.DataFrame, resamples: int = 1000) -> tuple[list[Versus], list[str]]:
+def pairs(table: pd.DataFrame) -> tuple[list[Versus], list[str]]:
     """Compare runs on the same dataset and split in pairs; return the tests, and what was not tested and why."""
     found: list[Versus] = []
     notes = []
-    for (dataset, split), part in table.groupby(["dataset", "split"], sort=False):
+    for (dataset, _), part in table.groupby(["dataset", "split"], sort=False):
         if len(part) < 2:
             continue
         if len(part) * (len(part) - 1) // 2 > MOST_PAIRS:

@@ -92,7 +92,7 @@ def evaluate(
     table, notes = limited(table, protocol), notes + said
     videos = by_video(table, protocol)
     counts = _counts(table, videos, absent)
-    notes += _remarks(counts, protocol)
+    notes += _remarks(counts) + _constant(videos)
     abstained = absent if protocol.no_face == "abstain" else None
     units = by_level(table, protocol, protocol.level)
     of_video, useless = measure(videos, protocol, seed, abstained)
@@ -186,7 +186,12 @@ def _calibrated(videos: pd.DataFrame, protocol: Protocol, operating: Operating |
     return found
 
 
-def _remarks(counts: Mapping[str, int], protocol: Protocol) -> list[str]:
+def _constant(videos: pd.DataFrame) -> list[str]:
+    values = videos["score"].unique()
+    return [f"every score is {values[0]:g}: nothing is ranked"] if len(values) == 1 and len(videos) > 1 else []
+
+
+def _remarks(counts: Mapping[str, int]) -> list[str]:
     remarks = []
     if not counts["real"] or not counts["fake"]:
         only = "fake" if not counts["real"] else "real"

@@ -43,9 +43,9 @@ class Operating:
 
     def verdict(self, score: float) -> str:
         """Return fake, real or inconclusive."""
-        if self.band is not None and self.band[0] <= score <= self.band[1]:
-            return "inconclusive"
-        return "fake" if score >= self.thresholds["balanced"].value else "real"
+        if self.band is None:
+            return "fake" if score >= self.thresholds["balanced"].value else "real"
+        return "real" if score < self.band[0] else "fake" if score > self.band[1] else "inconclusive"
 
     def write(self, folder: Path) -> None:
         """Write beside a run's checkpoints."""

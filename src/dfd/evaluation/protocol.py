@@ -131,7 +131,7 @@ def pooled(table: pd.DataFrame, key: Iterable[str], protocol: Protocol) -> pd.Da
     number = table.groupby(list(key), sort=True).ngroup().to_numpy()
     first = np.full(number.max() + 1 if len(number) else 0, -1)
     first[number[::-1]] = np.arange(len(number))[::-1]
-    units = table.iloc[first].drop(columns="t").reset_index(drop=True)
+    units = table.iloc[first].drop(columns="t", errors="ignore").reset_index(drop=True)
     return units.assign(score=pool_scores(number, table["score"].to_numpy(), protocol.pool), rows=np.bincount(number))
 
 

@@ -131,7 +131,7 @@ def _per_group(
 def _edges(labels: np.ndarray, scores: np.ndarray, knots: int, exact: tuple[float, ...]) -> np.ndarray:
     """Return rising thresholds: every distinct score, or quantiles, denser where few reals are left, and exact ones."""
     ordered = np.sort(scores)
-    distinct = ordered[np.append(True, np.diff(ordered) != 0)]
+    distinct = ordered[np.append(True, ordered[1:] != ordered[:-1])]
     if len(distinct) <= knots:
         return distinct
     reals = np.sort(scores[labels == 0])[::-1]

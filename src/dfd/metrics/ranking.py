@@ -25,7 +25,7 @@ def count(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = N
     order = np.argsort(-np.asarray(scores, float), kind="stable")
     scores, labels = np.asarray(scores, float)[order], np.asarray(labels)[order]
     weights = np.ones(len(scores)) if weights is None else np.asarray(weights, float)[order]
-    last = np.flatnonzero(np.append(np.diff(scores) != 0, True))
+    last = np.flatnonzero(np.append(scores[1:] != scores[:-1], True))
     return Counts(np.cumsum(weights * (labels == 0))[last], np.cumsum(weights * (labels == 1))[last], scores[last])
 
 

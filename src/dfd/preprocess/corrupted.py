@@ -55,6 +55,10 @@ def _run(jobs: Sequence[Job], clean: Path, kind: str, size: int, workers: int | 
     if not jobs:
         return
     count = min(workers or os.cpu_count() or 1, len(jobs))
+    if count == 1:
+        for record, paths in jobs:
+            _one(record, paths, clean, kind, size)
+        return
     with progress_bar() as progress, ProcessPoolExecutor(count, get_context("spawn"), _start_worker) as pool:
         task = progress.add_task(f"corrupting: {kind}", total=len(jobs))
         futures = [pool.submit(_one, record, paths, clean, kind, size) for record, paths in jobs]

@@ -9,7 +9,7 @@ from dfd.cli.app import config_dir, prepare
 from dfd.core.build import build
 
 MODELS = sorted(path.stem for path in (config_dir() / "model").glob("[!_]*.yaml"))
-TOY = {"vit": 32, "deit": 32, "swin": 64}
+TOY = {"vit": 32, "deit": 32, "swin": 64, "probe": 32}
 
 
 def toy(name):

@@ -13,10 +13,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from dfd.cli import runs
-from dfd.cli.app import LIBRARIES, allowed, allowed_networks, command
+from dfd.cli.app import LIBRARIES, allowed, allowed_networks, command, in_sweep
 from dfd.cli.cost import Cost
 from dfd.cli.datasets import Prepared, find_source, prepare_data
 from dfd.cli.sample import banner
+from dfd.cli.sweep import note_evaluations
 from dfd.core.build import build, check
 from dfd.core.errors import DfdError
 
@@ -61,6 +62,8 @@ def evaluate(cfg: DictConfig) -> float:
     subject = Subject(loaded, run, saved)
     choices = several(HydraConfig.get().overrides.task)
     scored = [_one(each, subject, protocol, len(choices) > 1) for each in _each(cfg, choices)]
+    if in_sweep():
+        note_evaluations(Path(HydraConfig.get().sweep.dir), [one.folder for one in scored])
     if len(scored) == 1:
         return scored[0].evaluation.video["auc"].value
     output = Path(cfg.output) if cfg.output else run / "eval"

@@ -163,6 +163,7 @@ def evaluation_facts(
         "environment": runs.environment(),
         "failures": [failure.__dict__ for failure in prepared.failures],
         "notes": prepared.notes,
+        "probe": card["network"]["_target_"].endswith(".LinearProbe"),
     }
 
 

@@ -1,4 +1,4 @@
-"""Leave one manipulation out, in turn: train on the others, test on it: scripts/leave_one_out.py model=... data=ffpp."""
+"""Leave out one manipulation in turn, train on the others, test on it: scripts/leave_one_out.py model=... data=ffpp."""
 
 import argparse
 import csv

@@ -13,7 +13,7 @@ class LinearProbe(ImageDetector):
     """A timm network that stays as it was pretrained, norms included, and a linear layer that learns."""
 
     @functools.wraps(ImageDetector.__init__)  # the same arguments, so that a misspelt one is still found early
-    def __init__(self, *args: Any, **options: Any) -> None:
+    def __init__(self, *args: Any, **options: Any) -> None:  # type: ignore[misc]
         super().__init__(*args, **options)
         self.backbone.requires_grad_(False)
         self.backbone.eval()

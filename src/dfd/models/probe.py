@@ -12,8 +12,9 @@ from dfd.models.image import ImageDetector
 class LinearProbe(ImageDetector):
     """A timm network that stays as it was pretrained, norms included, and a linear layer that learns."""
 
-    @functools.wraps(ImageDetector.__init__)  # the same arguments, so that a misspelt one is still found early
-    def __init__(self, *args: Any, **options: Any) -> None:  # type: ignore[misc]
+    # the same arguments as its base has by name, so that a misspelt one is still found early
+    @functools.wraps(ImageDetector.__init__)  # type: ignore[misc]
+    def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.backbone.requires_grad_(False)
         self.backbone.eval()

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import yaml
+from omegaconf import OmegaConf
 from rich.console import Console
 from rich.table import Table
 
@@ -39,10 +39,10 @@ def main() -> None:
 
 def methods(data: str) -> list[str]:
     """Return the manipulations that a dataset's configuration names."""
-    found = yaml.safe_load((config_dir() / "data" / f"{data}.yaml").read_text())["index"].get("methods", [])
+    found = OmegaConf.select(OmegaConf.load(config_dir() / "data" / f"{data}.yaml"), "index.methods", default=[])
     if len(found) < 2:
         sys.exit(f"data={data} names no manipulations to leave out (index.methods)")
-    return found
+    return list(found)
 
 
 def leave_out(left: str, known: list[str], data: str, output: Path, overrides: list[str]) -> tuple[str, str]:

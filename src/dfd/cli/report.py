@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import yaml
+from omegaconf import OmegaConf
 from rich.console import Console
+from rich.progress import track
 
 from dfd.core import predictions
 from dfd.core.errors import DfdError, did_you_mean
@@ -17,7 +18,7 @@ from dfd.evaluation import compare
 from dfd.evaluation.evaluate import Evaluation, evaluate
 from dfd.evaluation.importers import SUFFIXES, Imported, read_all
 from dfd.evaluation.protocol import Protocol
-from dfd.evaluation.report import FACTS, MISSING, PREDICTIONS, write_report
+from dfd.evaluation.report import FACTS, MISSING, PREDICTIONS, read_evaluation, write_report
 from dfd.evaluation.tables import SUFFIXES as FORMS
 from dfd.evaluation.tables import evaluation_table, export
 from dfd.evaluation.versus import Versus, versus
@@ -66,7 +67,8 @@ def preset(name: str) -> Protocol:
     names = sorted(path.stem for path in folder.glob("*.yaml"))
     if name not in names:
         raise DfdError(f"no protocol {name!r}{did_you_mean(name, names)}: there are {', '.join(names)}")
-    values = yaml.safe_load((folder / "video.yaml").read_text()) | yaml.safe_load((folder / f"{name}.yaml").read_text())
+    merged = OmegaConf.merge(*(OmegaConf.load(folder / f"{each}.yaml") for each in ("video", name)))
+    values: dict = OmegaConf.to_container(merged)  # type: ignore[assignment]
     return Protocol.of({key: value for key, value in values.items() if key != "defaults"})
 
 
@@ -126,7 +128,7 @@ def _runs(folders: Sequence[Path], options: argparse.Namespace, console: Console
     """Compare the evaluations of runs."""
     evaluations = compare.find(folders)
     if options.rewrite:
-        for folder in evaluations:
+        for folder in track(evaluations, "rewriting", console=Console(stderr=True)):
             _rewrite(folder, options)
     table = compare.collect(folders)
     console.print(compare.comparison_table(table))
@@ -149,15 +151,11 @@ def _rewrite(folder: Path, options: argparse.Namespace) -> None:
     if options.eval:
         write_report(folder, _adjusted(preset(options.eval), options))
         return
-    own = write_report(folder) if options.threshold is None and options.resamples is None else None
-    if own is None:
-        write_report(folder, _adjusted(_own(folder), options))
-
-
-def _own(folder: Path) -> Protocol:
-    from dfd.evaluation.report import read_evaluation
-
-    return read_evaluation(folder).protocol
+    try:
+        own = read_evaluation(folder).protocol
+    except DfdError:  # damaged or of an older version: that is what this is for
+        own = Protocol()
+    write_report(folder, _adjusted(own, options))
 
 
 def _adjusted(protocol: Protocol, options: argparse.Namespace) -> Protocol:

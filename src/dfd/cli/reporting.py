@@ -20,7 +20,7 @@ from dfd.data.datamodule import FaceDataModule
 from dfd.evaluation.evaluate import Evaluation
 from dfd.evaluation.operating import FILE, Operating
 from dfd.evaluation.protocol import Protocol
-from dfd.evaluation.report import MISSING, PREDICTIONS, write_report
+from dfd.evaluation.report import MISSING, PREDICTIONS, read_facts, write_report
 from dfd.evaluation.tables import evaluation_table
 from dfd.training.scoring import Rows, prediction_table
 
@@ -56,7 +56,7 @@ def report(
     place = {"dataset": str(facts.get("dataset")), "condition": condition, "command": str(facts.get("command", ""))}
     if split == "test" and run is not None:
         more["touches"] = [*touches(run, place["dataset"], condition), _touch(place, None)]
-    write_facts(folder, {**facts, **more})
+    write_facts(folder, {**_history(folder, facts), **facts, **more})
     _copy_operating(run, folder)
     evaluation = write_report(folder, protocol)
     if split == "test" and run is not None:
@@ -81,6 +81,12 @@ def touches(run: Path, dataset: str, condition: str = "clean") -> list[dict[str,
         return []
     looks = [json.loads(line) for line in (run / TOUCHES).read_text().splitlines() if line.strip()]
     return [look for look in looks if look["dataset"] == dataset and look["condition"] == condition]
+
+
+def _history(folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep the course of training, which an earlier report of the same checkpoint shows."""
+    before = read_facts(folder)
+    return {"history": before["history"]} if "history" in before and before["checkpoint"] == facts["checkpoint"] else {}
 
 
 def _touch(place: Mapping[str, str], auc: float | None) -> dict[str, Any]:

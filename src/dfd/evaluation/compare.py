@@ -21,7 +21,7 @@ from dfd.evaluation.versus import Versus, corrected, versus
 
 log = logging.getLogger(__name__)
 
-SHOWN = ("run", "model", "seed", "dataset", "split", "AUC", "AP", "EER", "frame AUC", "videos")
+SHOWN = ("run", "model", "seed", "dataset", "split", "protocol", "AUC", "AP", "EER", "frame AUC", "videos")
 SHORT = ("run", "model", "dataset", "AUC", "frame AUC")  # in the terminal, whose lines are short
 MOST_PAIRS = 45  # of runs on one dataset: more are no longer read
 
@@ -86,9 +86,10 @@ def pairs(table: pd.DataFrame) -> tuple[list[Versus], list[str]]:
             notes.append(f"{dataset}: {len(part)} runs make too many pairs; the ten best were compared")
             part = part.head(10)
         names = part["run"].where(~part["run"].duplicated(keep=False), part["folder"])
-        tables = {n: predictions.read(Path(f) / PREDICTIONS)[0] for n, f in zip(names, part["folder"], strict=True)}
-        protocol = read_evaluation(Path(part["folder"].iloc[0])).protocol
+        folders = [Path(folder) for folder in part["folder"]]
+        protocol = read_evaluation(folders[0]).protocol
         try:
+            tables = {n: predictions.read(f / PREDICTIONS)[0] for n, f in zip(names, folders, strict=True)}
             found += versus(tables, protocol, str(dataset))
         except DfdError as error:
             notes.append(f"{dataset}: {error}")

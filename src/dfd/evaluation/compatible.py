@@ -7,6 +7,7 @@ import pandas as pd
 
 from dfd.evaluation.protocol import Protocol, by_video, limited
 from dfd.metrics.pooling import pool_scores
+from dfd.metrics.probabilities import are_probabilities
 from dfd.metrics.ranking import average_precision, eer, roc_auc, roc_curve
 
 CLIPS_PER_BATCH = 4  # videos, in TALL's released test command
@@ -22,11 +23,12 @@ class Pair:
     why: str
 
 
-def deepfakebench(table: pd.DataFrame, clips: bool = False) -> list[Pair]:
+def deepfakebench(table: pd.DataFrame, protocol: Protocol | None = None, clips: bool = False) -> list[Pair]:
     """Return DeepfakeBench's frame and video numbers (its training/metrics/utils.py) beside ours."""
-    first = limited(table, Protocol(frames=32, pick="first"))
+    protocol = protocol or Protocol()
+    first, ours = limited(table, Protocol(frames=32, pick="first")), limited(table, protocol)
     labels, scores = (first[name].to_numpy() for name in ("label", "score"))
-    right = by_video(table)
+    right = by_video(ours, protocol)
     true, pooled = right["label"].to_numpy(), right["score"].to_numpy()
     if clips:
         merged = labels, scores
@@ -38,8 +40,8 @@ def deepfakebench(table: pd.DataFrame, clips: bool = False) -> list[Pair]:
         merged = np.floor(np.bincount(number, labels) / np.bincount(number)), pool_scores(number, scores)
         lost = len(right) - number.max() - 1
         why = f"videos are told apart by folder name: {lost} of {len(right)} videos vanish in others of their name"
-    rows = table["label"].to_numpy(), table["score"].to_numpy()
-    same = "the same" if len(first) == len(table) else "the first 32 rows of a video instead of all"
+    rows = ours["label"].to_numpy(), ours["score"].to_numpy()
+    same = "the same" if first["t"].equals(ours["t"]) else "the first 32 rows of a video, not those of the protocol"
     return [
         Pair("frame AUC", roc_auc(labels, scores), roc_auc(*rows), same),
         Pair("frame AP", average_precision(labels, scores), average_precision(*rows), same),
@@ -53,7 +55,8 @@ def deepfakebench(table: pd.DataFrame, clips: bool = False) -> list[Pair]:
 
 def tall(table: pd.DataFrame) -> list[Pair]:
     """Return the numbers of TALL's released test script beside ours; it ranks by one raw logit, column `raw`."""
-    videos = by_video(table, Protocol(pool="logit_mean"))
+    probable = are_probabilities(table["score"].to_numpy())
+    videos = by_video(table, Protocol(pool="logit_mean" if probable else "mean"))
     right = by_video(table)
     kept = len(videos) // CLIPS_PER_BATCH * CLIPS_PER_BATCH
     why = f"the last {len(videos) - kept} of {len(videos)} videos are dropped (drop_last)"
@@ -72,9 +75,9 @@ def tall(table: pd.DataFrame) -> list[Pair]:
 
 
 def compare(table: pd.DataFrame, protocol: Protocol, clips: bool = False) -> list[Pair]:
-    """Return the pairs that a protocol asks for."""
+    """Return the pairs that a protocol asks for, of all rows."""
     if protocol.compatible == "deepfakebench":
-        return deepfakebench(table, clips)
+        return deepfakebench(table, protocol, clips)
     return tall(table) if protocol.compatible == "tall" else []
 
 

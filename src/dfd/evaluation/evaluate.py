@@ -89,7 +89,7 @@ def evaluate(
     table = tidy(table)
     notes = [f"{given - len(table)} repeated rows were dropped"] if given > len(table) else []
     table, absent, said = _without_face(table, missing, protocol)
-    table, notes = limited(table, protocol), notes + said
+    every, table, notes = table, limited(table, protocol), notes + said
     videos = by_video(table, protocol)
     counts = _counts(table, videos, absent)
     notes += _remarks(counts) + _constant(videos)
@@ -110,7 +110,7 @@ def evaluate(
         slices=_by_attribute(units, protocol, seed),
         points=_points(videos, abstained, protocol, operating, seed),
         calibrated=_calibrated(videos, protocol, operating),
-        compatible=compare(table, protocol, clips),
+        compatible=compare(every, protocol, clips),
         baselines={"chance": chance(videos)},
         notes=notes,
     )

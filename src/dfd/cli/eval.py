@@ -181,14 +181,17 @@ def score(network: "Detector", data: "FaceDataModule", split: str, trainer: Mapp
 
 def _data(cfg: DictConfig, subject: Subject) -> tuple[dict[str, Any], Path]:
     """Return the data configuration (the user's choice, else that of the run) and the folder of datasets."""
-    given = any(override.startswith("paths.data_dir") for override in HydraConfig.get().overrides.task)
-    saved = subject.saved
+    overrides, saved = HydraConfig.get().overrides.task, subject.saved
+    given = any(override.startswith("paths.data_dir") for override in overrides)
     data_dir = Path(cfg.paths.data_dir if given or saved is None else saved.paths.data_dir)
-    node = cfg.data if cfg.data is not None else saved.data if saved is not None else None
-    if node is None:
-        raise DfdError(
-            f"{subject.loaded.path} stands alone, without its run folder: say what to evaluate on with data=..."
-        )
+    node = cfg.data
+    if node.name is None:
+        if saved is None:
+            raise DfdError(
+                f"{subject.loaded.path} stands alone, without its run folder: say what to evaluate on with data=..."
+            )
+        values = [text.lstrip("+") for text in overrides if text.lstrip("+").startswith("data.")]
+        node = OmegaConf.merge(saved, OmegaConf.from_dotlist(values)).data
     return OmegaConf.to_container(node, resolve=True), data_dir  # type: ignore[return-value]
 
 

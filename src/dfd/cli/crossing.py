@@ -18,7 +18,8 @@ def cross(output: Path, folders: list[Path], protocol: "Protocol") -> float:
     from dfd.evaluation.pages import render
     from dfd.evaluation.report import bar, read_facts
 
-    found = crossing(read_tables(folders), protocol)
+    tables, missing = read_tables(folders)
+    found = crossing(tables, protocol, missing)
     facts = [read_facts(folder) for folder in folders]
     sample = [fact["dataset"] for fact in facts if fact.get("sample")]
     title = f"{facts[0].get('model', 'detector')} across datasets"

@@ -135,12 +135,12 @@ def write(
     pd.concat(views).to_csv(folder / "predictions.csv", index=False)
     rows: list[dict[str, Any]] = []
     for judgement in judgements:
-        fake = judgement.mean >= threshold
-        verdict = operating.verdict(judgement.mean) if operating is not None else "fake" if fake else "real"
+        score = judgement.mean if operating is None else operating.pooled(judgement.score)
+        verdict = operating.verdict(score) if operating is not None else "fake" if score >= threshold else "real"
         verdict = verdict if len(judgement.score) else "not judged"
-        row = {"file": str(judgement.path), "verdict": verdict, "score": judgement.mean, "views": len(judgement.score)}
+        row = {"file": str(judgement.path), "verdict": verdict, "score": score, "views": len(judgement.score)}
         if operating is not None:
-            row["probability"] = float(operating.calibrate(np.array([judgement.mean]))[0])
+            row["probability"] = float(operating.calibrate(np.array([score]))[0])
         rows.append(row | {"reason": judgement.reason})
     verdicts = pd.DataFrame(rows)
     verdicts.to_csv(folder / "verdicts.csv", index=False)

@@ -1,6 +1,6 @@
 """Evaluations side by side: detectors x datasets, and what the AUC of each dataset alone hides."""
 
-import itertools
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,8 +11,8 @@ import pandas as pd
 from dfd.core import predictions
 from dfd.core.errors import DfdError
 from dfd.evaluation.numbers import Number
-from dfd.evaluation.protocol import Protocol, by_level
-from dfd.evaluation.report import PREDICTIONS, read_facts
+from dfd.evaluation.protocol import Protocol, units_of
+from dfd.evaluation.report import MISSING, PREDICTIONS, read_facts
 from dfd.metrics.bootstrap import interval, resample
 from dfd.metrics.decisions import decide
 from dfd.metrics.measures import OfCounts
@@ -38,18 +38,23 @@ class Crossing:
     videos: dict[str, int]
 
 
-def crossing(tables: Mapping[str, pd.DataFrame], protocol: Protocol | None = None, seed: int = 0) -> Crossing:
-    """Compare one detector's prediction tables of several datasets, by name."""
+def crossing(
+    tables: Mapping[str, pd.DataFrame],
+    protocol: Protocol | None = None,
+    missing: Mapping[str, pd.DataFrame] | None = None,
+    seed: int = 0,
+) -> Crossing:
+    """Compare one detector's prediction tables of several datasets, by name; `missing` are videos without a row."""
     protocol = protocol or Protocol()
     if len(tables) < 2:
         raise DfdError(f"a matrix needs at least two datasets, got {', '.join(tables) or 'none'}")
-    units = {name: by_level(predictions.tidy(table), protocol, protocol.level) for name, table in tables.items()}
+    lost = missing or {}
+    units = {name: units_of(table, protocol, lost.get(name)) for name, table in tables.items()}
     draws = {name: _resampled(part, protocol, seed + i) for i, (name, part) in enumerate(units.items())}
     each = {name: _number(_auc(part), *draws[name], protocol) for name, part in units.items()}
     # datasets are drawn independently, so the mean of their resamples is a resample of their mean
-    values = (
-        np.mean([drawn for drawn, _ in draws.values()], 0) if all(len(d) for d, _ in draws.values()) else np.empty(0)
-    )
+    drawn = [values for values, _ in draws.values()]
+    values = np.mean(drawn, 0) if all(map(len, drawn)) else np.empty(0)
     groups = min(number for _, number in draws.values())
     macro = _number(float(np.mean([number.value for number in each.values()])), values, groups, protocol)
     together = _together(units)
@@ -67,26 +72,23 @@ def crossing(tables: Mapping[str, pd.DataFrame], protocol: Protocol | None = Non
     )
 
 
-def read_tables(folders: Sequence[Path]) -> dict[str, pd.DataFrame]:
-    """Read evaluation folders' prediction tables, by their dataset."""
+def read_tables(folders: Sequence[Path]) -> tuple[dict[str, pd.DataFrame], dict[str, pd.DataFrame]]:
+    """Read evaluation folders' prediction tables and videos without a row, by their dataset."""
     found: dict[str, pd.DataFrame] = {}
+    missing: dict[str, pd.DataFrame] = {}
     for folder in folders:
         name = str(read_facts(folder).get("dataset", folder.name))
-        found[name if name not in found else folder.name] = predictions.read(folder / PREDICTIONS)[0]
-    return found
+        name = name if name not in found else folder.name
+        found[name] = predictions.read(folder / PREDICTIONS)[0]
+        if (folder / MISSING).is_file():
+            missing[name] = pd.read_parquet(folder / MISSING)
+    return found, missing
 
 
 def plain(crossing: Crossing) -> dict:
     """Return plain values, undefined ones as None."""
-    import json
-
     text = json.dumps(asdict(crossing))
     return json.loads(text.replace("NaN", "null"))
-
-
-def pairs(names: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the ordered pairs of different datasets."""
-    return list(itertools.permutations(names, 2))
 
 
 def _resampled(units: pd.DataFrame, protocol: Protocol, seed: int) -> tuple[np.ndarray, int]:

@@ -12,7 +12,7 @@ from dfd.core.predictions import COLUMNS, tidy
 from dfd.evaluation.compatible import Pair, compare
 from dfd.evaluation.numbers import Number, Numbers, chance, measure
 from dfd.evaluation.operating import Operating
-from dfd.evaluation.protocol import Protocol, by_level, by_video, limited
+from dfd.evaluation.protocol import Protocol, by_level, by_video, limited, with_halves
 from dfd.metrics.measures import evaluate as values_of
 from dfd.metrics.measures import judging
 
@@ -125,8 +125,7 @@ def _without_face(
     reals = int((missing["label"] == 0).sum())
     what = f"{len(missing)} videos ({reals} real, {len(missing) - reals} fake) have no prediction"
     if protocol.no_face == "half":
-        rows = missing.assign(t=0.0, score=0.5)[list(COLUMNS)]
-        return tidy(pd.concat([table, rows], ignore_index=True)), missing, [f"{what}: each scored 0.5"]
+        return with_halves(table, missing), missing, [f"{what}: each scored 0.5"]
     ending = "not ranked, and wrong decisions" if protocol.no_face == "abstain" else "left out of every number"
     return table, missing, [f"{what}: {ending}"]
 

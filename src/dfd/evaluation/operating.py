@@ -13,9 +13,10 @@ from dfd.core.errors import DfdError
 from dfd.evaluation.numbers import Number
 from dfd.evaluation.protocol import Protocol, by_video
 from dfd.metrics.bootstrap import intervals, resample
-from dfd.metrics.calibration import Calibration, conformal_band, fit
+from dfd.metrics.calibration import METHODS, Calibration, conformal_band, fit
 from dfd.metrics.decisions import best_threshold, threshold_at
 from dfd.metrics.measures import OfCounts
+from dfd.metrics.pooling import How, pool_scores
 from dfd.metrics.probabilities import are_probabilities
 from dfd.metrics.ranking import Counts, rates
 
@@ -32,9 +33,14 @@ class Operating:
     thresholds: Mapping[str, Number]
     band: tuple[float, float] | None
     error: float
-    pool: str
+    pool: How
     facts: Mapping[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+
+    def pooled(self, scores: np.ndarray) -> float:
+        """Return the score of one video from those of its rows; NaN if there are none."""
+        rows = np.zeros(len(scores), int)
+        return float(pool_scores(rows, scores, self.pool)[0]) if len(scores) else float("nan")
 
     def calibrate(self, scores: np.ndarray, method: str | None = None) -> np.ndarray:
         """Return probabilities."""
@@ -70,13 +76,12 @@ def decide(table: pd.DataFrame, protocol: Protocol, facts: Mapping[str, Any] | N
     """Fit everything to the videos of a validation table."""
     videos = by_video(table, protocol)
     labels, scores, groups = (videos[name].to_numpy() for name in ("label", "score", "group"))
-    methods = (
-        ("none", "temperature", "platt", "beta", "isotonic") if are_probabilities(scores) else ("platt", "isotonic")
-    )
+    methods = METHODS if are_probabilities(scores) else ("platt", "isotonic")
     calibrations = {method: dict(fit(method, labels, scores).parameters) for method in methods}
-    notes = (
-        [] if protocol.calibration in methods else [f"scores are no probabilities: platt, not {protocol.calibration}"]
-    )
+    chosen, notes = protocol.calibration, []
+    if chosen not in methods:
+        notes.append(f"scores are no probabilities: calibrated by platt, not {chosen}")
+        chosen = "platt"
     band = conformal_band(labels, scores, ERROR)
     if band is None:
         notes.append(f"no band: {ERROR:.0%} errors per class need {round(1 / ERROR) - 1} validation videos of each")
@@ -88,7 +93,6 @@ def decide(table: pd.DataFrame, protocol: Protocol, facts: Mapping[str, Any] | N
         name: Number(threshold_at(labels, scores, protocol.false_alarms), *limits.get(name, (np.nan, np.nan))),
     }
     counts = {"videos": len(videos), "real": int((labels == 0).sum()), "fake": int((labels == 1).sum())}
-    chosen = protocol.calibration if protocol.calibration in methods else "platt"
     return Operating(calibrations, chosen, thresholds, band, ERROR, protocol.pool, {**(facts or {}), **counts}, notes)
 
 

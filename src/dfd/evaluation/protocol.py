@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from dfd.core.errors import DfdError, did_you_mean
+from dfd.core.predictions import tidy
 from dfd.metrics.pooling import How, pool_scores
 
 Level = Literal["video", "track", "clip", "frame"]
@@ -133,6 +134,20 @@ def pooled(table: pd.DataFrame, key: Iterable[str], protocol: Protocol) -> pd.Da
     first[number[::-1]] = np.arange(len(number))[::-1]
     units = table.iloc[first].drop(columns="t", errors="ignore").reset_index(drop=True)
     return units.assign(score=pool_scores(number, table["score"].to_numpy(), protocol.pool), rows=np.bincount(number))
+
+
+def units_of(table: pd.DataFrame, protocol: Protocol, missing: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Return the units that a protocol counts, of a table that may be untidy; `missing` videos score 0.5 if they do."""
+    table = tidy(table)
+    if protocol.no_face == "half" and missing is not None and len(missing):
+        table = with_halves(table, missing)
+    return by_level(limited(table, protocol), protocol, protocol.level)
+
+
+def with_halves(table: pd.DataFrame, missing: pd.DataFrame) -> pd.DataFrame:
+    """Give every video without a row one that scores 0.5."""
+    rows = missing.assign(t=0.0, score=0.5)
+    return tidy(pd.concat([table, rows[[name for name in rows.columns if name in table.columns]]], ignore_index=True))
 
 
 def by_level(table: pd.DataFrame, protocol: Protocol, level: str) -> pd.DataFrame:

@@ -128,9 +128,9 @@ def _protocol(folder: Path) -> Protocol:
 
 def _probe(folder: Path, facts: Mapping[str, Any]) -> dict[str, Numbers]:
     """Return the linear probe that was evaluated on the same split, if one lies among the runs beside this one."""
-    if facts.get("probe"):
+    if facts.get("probe") or folder.parent.name != "eval":
         return {}
-    for path in sorted(folder.parents[2].glob(f"*/eval/{folder.name}/{FACTS}")):
+    for path in sorted(folder.absolute().parents[2].glob(f"*/eval/{folder.name}/{FACTS}")):
         if path.parent != folder and (path.parent / METRICS).is_file():
             theirs = read_facts(path.parent)
             if theirs.get("probe") and theirs.get("manifest") == facts.get("manifest"):

@@ -7,10 +7,9 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pandas as pd
 
-from dfd.core.predictions import tidy
 from dfd.evaluation.figures import Line, lines
 from dfd.evaluation.numbers import Number
-from dfd.evaluation.protocol import Protocol, by_level
+from dfd.evaluation.protocol import Protocol, units_of
 from dfd.evaluation.tables import markdown_table
 from dfd.metrics.bootstrap import interval, resample
 from dfd.metrics.measures import OfCounts
@@ -44,7 +43,7 @@ def robustness(
     """Compare tables of the same videos; every resample draws the same people for all conditions."""
     values, draws = {}, {}
     for name, table in {(CLEAN, 0): clean, **corrupted}.items():
-        units = by_level(tidy(table), protocol, protocol.level)
+        units = units_of(table, protocol)
         labels, scores, groups = (units[column].to_numpy() for column in ("label", "score", "group"))
         values[name] = roc_auc(labels, scores)
         resampled = resample(AUC, labels, scores, groups, resamples=protocol.resamples, seed=seed)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from dfd.core.errors import DfdError
 from dfd.core.predictions import tidy
-from dfd.evaluation.protocol import UNIT, Protocol, by_video
+from dfd.evaluation.protocol import UNIT, Protocol, by_video, limited
 from dfd.metrics.bootstrap import interval, resample
 from dfd.metrics.measures import OfCounts
 from dfd.metrics.ranking import area, roc_auc
@@ -60,7 +60,7 @@ class Versus:
 
 def versus(tables: Mapping[str, pd.DataFrame], protocol: Protocol, dataset: str = "", seed: int = 0) -> list[Versus]:
     """Compare every pair of detectors by their prediction tables on one dataset."""
-    videos = {name: by_video(tidy(table), protocol) for name, table in tables.items()}
+    videos = {name: by_video(limited(tidy(table), protocol), protocol) for name, table in tables.items()}
     found = [_compare(*pair, videos, protocol, dataset, seed) for pair in itertools.combinations(videos, 2)]
     return corrected(found)
 

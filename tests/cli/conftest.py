@@ -37,4 +37,8 @@ def workplace(tmp_path_factory, tiny_ffpp):
     shutil.copy(tiny_ffpp / "original_sequences/youtube/c23/videos/000.mp4", folder / "clip.mp4")
     predictions = pd.read_parquet(folder / "outputs/demo/eval/ffpp-sample-test/predictions.parquet")
     predictions.to_csv(folder / "predictions.csv", index=False)
+    predictions.assign(score=1 - predictions["score"]).to_csv(folder / "theirs.csv", index=False)
+    predictions.drop_duplicates("video")[["video", "label", "method", "group"]].to_csv(
+        folder / "labels.csv", index=False
+    )
     return folder

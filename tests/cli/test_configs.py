@@ -59,8 +59,20 @@ def test_what_is_scaled_down_on_the_sample_exists(name):
 
 def test_the_other_roots():
     assert composed("eval", "run=x", "data=celebdf")["data"]["name"] == "celebdf"
-    assert composed("predict", "run=x", "input=y")["threshold"] == 0.5
+    assert composed("predict", "run=x", "input=y")["threshold"] is None
     assert composed("preprocess", "data=celebdf")["data"]["title"] == "Celeb-DF v2"
+
+
+@pytest.mark.parametrize(("group", "name"), [(g, n) for g in ("eval", "corruption") for n in names(g)])
+def test_every_protocol_and_corruption(group, name):
+    from dfd.data.corrupt import LEVELS, STRENGTHS
+    from dfd.evaluation.protocol import Protocol
+
+    tree = composed("eval", "run=x", f"{group}={name}")
+    assert tree[group]["name"] == name
+    assert Protocol.of(tree["eval"]).plain() == tree["eval"]  # the schema and the class know the same keys
+    assert set(tree["corruption"]["kinds"]) <= set(STRENGTHS)
+    assert set(tree["corruption"]["levels"]) <= set(LEVELS)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from dfd.data.overlay import strip
 from dfd.models.explain import evidence_maps
 
 MODELS = sorted(path.stem for path in (config_dir() / "model").glob("[!_]*.yaml"))
-TOY = {"vit": ["size=32"], "deit": ["size=32"], "tall": ["variant=micro"]}
+TOY = {"vit": ["size=32"], "deit": ["size=32"], "probe": ["size=32"], "tall": ["variant=micro"]}
 
 
 def toy(name):

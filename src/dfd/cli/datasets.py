@@ -12,7 +12,7 @@ from filelock import FileLock
 from dfd.core.build import build
 from dfd.core.errors import DfdError
 from dfd.core.manifest import Manifest, check
-from dfd.core.records import Failure
+from dfd.core.records import Failure, Record
 
 log = logging.getLogger("dfd")
 
@@ -42,6 +42,7 @@ class Prepared:
     manifest: Manifest
     failures: list[Failure]
     notes: list[str]
+    lost: list[Record]  # of the failures
 
 
 def find_source(data: Mapping[str, Any], data_dir: Path) -> Source:
@@ -94,7 +95,8 @@ def prepare_data(
         log.warning(
             "%d of %d videos of %s could not be used (listed in the report)", len(failures), len(records), source.tag
         )
-    return Prepared(source, manifest, failures, notes)
+    failed = {failure.video for failure in failures}
+    return Prepared(source, manifest, failures, notes, [record for record in records if record.id in failed])
 
 
 def shuffled(manifest: Manifest, seed: int) -> Manifest:

@@ -1,60 +1,169 @@
-"""dfd-eval: score a dataset with a run's checkpoint and report."""
+"""dfd-eval: score datasets with a run's checkpoint and report."""
 
 import logging
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hydra import compose
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from dfd.cli import runs
-from dfd.cli.app import LIBRARIES, allowed, allowed_networks, command
-from dfd.cli.datasets import find_source, prepare_data
+from dfd.cli.app import LIBRARIES, allowed, allowed_networks, command, in_sweep
+from dfd.cli.cost import Cost
+from dfd.cli.datasets import Prepared, find_source, prepare_data
 from dfd.cli.sample import banner
+from dfd.cli.sweep import note_evaluations
 from dfd.core.build import build, check
 from dfd.core.errors import DfdError
 
 if TYPE_CHECKING:
     from dfd.data.datamodule import FaceDataModule
+    from dfd.evaluation.evaluate import Evaluation
     from dfd.models.base import Detector
+    from dfd.training.checkpoint import Loaded
     from dfd.training.scoring import Rows
 
 log = logging.getLogger("dfd")
 
 
+@dataclass(frozen=True)
+class Subject:
+    """The run under evaluation: its network, its folder, and how it was configured, if that is still known."""
+
+    loaded: "Loaded"
+    folder: Path
+    saved: DictConfig | None
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One dataset, scored: where its report lies, and its numbers."""
+
+    folder: Path
+    evaluation: "Evaluation"
+
+
 def evaluate(cfg: DictConfig) -> float:
-    """Evaluate one checkpoint on one split of one dataset; return the video AUC."""
-    from dfd.cli.reporting import report
-    from dfd.cli.train import evaluation_facts
+    """Evaluate one checkpoint on one split of one or several datasets; return the (mean) video AUC."""
+    from dfd.cli.crossing import cross
+    from dfd.evaluation.protocol import Protocol
     from dfd.training.checkpoint import find_checkpoint, load_network
 
-    started = time.time()
+    protocol = Protocol.of(OmegaConf.to_container(cfg.eval))  # type: ignore[arg-type]
     checkpoint = find_checkpoint(Path(cfg.run))
     loaded = load_network(checkpoint, allowed_networks(cfg.plugins))
     saved = runs.saved_config(checkpoint)
-    data_cfg, data_dir = _data(cfg, saved, checkpoint)
+    run = checkpoint.parents[1] if saved is not None else checkpoint.parent
+    subject = Subject(loaded, run, saved)
+    choices = several(HydraConfig.get().overrides.task)
+    scored = [_one(each, subject, protocol, len(choices) > 1) for each in _each(cfg, choices)]
+    if in_sweep():
+        note_evaluations(Path(HydraConfig.get().sweep.dir), [one.folder for one in scored])
+    if len(scored) == 1:
+        return scored[0].evaluation.video["auc"].value
+    output = Path(cfg.output) if cfg.output else run / "eval"
+    return cross(output, [one.folder for one in scored], protocol)
+
+
+def several(overrides: list[str]) -> list[str]:
+    """Return the datasets that `data=[a,b]` names; none where a single one, or nothing, is named."""
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    values = [override.value() for override in parsed if override.key_or_group == "data"]
+    return [str(name) for name in values[-1]] if values and isinstance(values[-1], list) else []
+
+
+def _each(cfg: DictConfig, choices: list[str]) -> list[DictConfig]:
+    """Compose the configuration once per dataset: lists of one group would be merged into one dataset."""
+    if not choices:
+        return [cfg]
+    rest = [text for text in HydraConfig.get().overrides.task if not text.startswith("data=")]
+    return [compose("eval", [*rest, f"data={name}"]) for name in choices]
+
+
+def _one(cfg: DictConfig, subject: Subject, protocol: Any, of_several: bool) -> Scored:
+    """Score and report one dataset."""
+    from dfd.cli.reporting import report
+    from dfd.cli.robustness import robustness
+    from dfd.cli.train import evaluation_facts
+    from dfd.cli.validation import decide
+    from dfd.training.scoring import prediction_table
+
+    started, cost = time.time(), Cost()
+    prepared, data_cfg = _prepare(cfg, subject)
+    network, card, run = subject.loaded.network, subject.loaded.card, subject.folder
+    data = build(data_cfg["loader"], allowed(cfg.plugins))(prepared.manifest, network.input)
+    trainer: dict[str, Any] = OmegaConf.to_container(cfg.trainer, resolve=True)  # type: ignore[assignment]
+    rows = score(network, data, cfg.split, trainer)
+    name = f"{prepared.source.tag}-{cfg.split}"
+    folder = run / "eval" / name
+    if cfg.output:
+        folder = Path(cfg.output) / name if of_several else Path(cfg.output)
+    facts = evaluation_facts(prepared, data_cfg["title"], dict(card), network.initialised_from, run) | {
+        "checkpoint": str(subject.loaded.path),
+        "config": OmegaConf.to_yaml(cfg, resolve=True),
+        "overrides": list(HydraConfig.get().overrides.task),
+        "seconds": round(time.time() - started, 1),
+        "cost": cost.words(),
+    }
+    if cfg.split == "val" and prepared.manifest.hash == card["manifest"] and subject.saved is not None:
+        decide(run, prediction_table(rows, data.records("val")), protocol, facts)
+    if cfg.oracle:
+        facts["selection"] = _selection(subject, data, cfg, trainer, rows)
+    known = run if subject.saved is not None else None
+    evaluation = report(folder, rows, data, cfg.split, facts, protocol, prepared.lost, known, network)
+    if cfg.corruption.kinds:
+        robustness(cfg, folder, data_cfg, prepared, network, trainer, facts, protocol)
+    return Scored(folder, evaluation)
+
+
+def _prepare(cfg: DictConfig, subject: Subject) -> tuple[Prepared, dict[str, Any]]:
+    data_cfg, data_dir = _data(cfg, subject)
+    if data_cfg["name"] in cfg.roots:
+        data_cfg["root"] = cfg.roots[data_cfg["name"]]
     allow = allowed(cfg.plugins)
     check(data_cfg, allow, "data")
     source = find_source(data_cfg, data_dir)
     if source.sample:
         log.warning(banner(data_cfg["title"], source, {}))
     own_crops = any(override.startswith("data.crops") for override in HydraConfig.get().overrides.task)
-    crops = {} if own_crops else loaded.card["crops"]  # faces cut as in training, unless the user says otherwise
-    prepared = prepare_data(data_cfg, data_dir, allow, crops)
-    data = build(data_cfg["loader"], allow)(prepared.manifest, loaded.network.input)
-    rows = score(loaded.network, data, cfg.split, OmegaConf.to_container(cfg.trainer, resolve=True))  # type: ignore[arg-type]
-    run = checkpoint.parents[1] if saved is not None else checkpoint.parent
-    folder = Path(cfg.output) if cfg.output else run / "eval" / f"{source.tag}-{cfg.split}"
-    facts = evaluation_facts(prepared, data_cfg["title"], dict(loaded.card), loaded.network.initialised_from, run) | {
-        "checkpoint": str(checkpoint),
-        "config": OmegaConf.to_yaml(cfg, resolve=True),
-        "overrides": list(HydraConfig.get().overrides.task),
-        "seconds": round(time.time() - started, 1),
+    if not own_crops:  # cut as in training, unless the user says otherwise
+        data_cfg["crops"] |= subject.loaded.card["crops"]
+    return prepare_data(data_cfg, data_dir, allow), data_cfg
+
+
+def _selection(
+    subject: Subject, data: "FaceDataModule", cfg: DictConfig, trainer: Mapping[str, Any], rows: "Rows"
+) -> dict[str, Any]:
+    """Score every checkpoint of the run on this split; return what choosing among them by it would have gained."""
+    from dfd.metrics.pooling import pool
+    from dfd.metrics.ranking import roc_auc
+    from dfd.training.checkpoint import load_network
+
+    def auc(rows: "Rows") -> float:
+        return roc_auc(*pool(rows.video, rows.label, rows.score))
+
+    chosen = subject.loaded.path
+    others = [path for path in sorted(chosen.parent.glob("*.ckpt")) if path != chosen]
+    if not others:
+        raise DfdError(f"oracle=true compares checkpoints, {chosen.parent} holds one only: train with callbacks=every")
+    found = {chosen.name: auc(rows)}
+    for path in others:
+        network = load_network(path, allowed_networks(cfg.plugins)).network
+        found[path.name] = auc(score(network, data, cfg.split, trainer))
+    best = sorted(found.values(), reverse=True)
+    return {
+        "chosen": found[chosen.name],
+        "chosen_name": chosen.name,
+        "count": len(found),
+        "best": best[0],
+        "top3": sum(best[:3]) / len(best[:3]),
+        "all": found,
     }
-    limits = cfg.eval.threshold, cfg.eval.resamples
-    return report(folder, rows, data, cfg.split, facts, *limits, loaded.network).video["auc"].value
 
 
 def score(network: "Detector", data: "FaceDataModule", split: str, trainer: Mapping[str, Any]) -> "Rows":
@@ -70,13 +179,19 @@ def score(network: "Detector", data: "FaceDataModule", split: str, trainer: Mapp
     return scoring.rows["test"]
 
 
-def _data(cfg: DictConfig, saved: DictConfig | None, checkpoint: Path) -> tuple[dict[str, Any], Path]:
+def _data(cfg: DictConfig, subject: Subject) -> tuple[dict[str, Any], Path]:
     """Return the data configuration (the user's choice, else that of the run) and the folder of datasets."""
-    given = any(override.startswith("paths.data_dir") for override in HydraConfig.get().overrides.task)
+    overrides, saved = HydraConfig.get().overrides.task, subject.saved
+    given = any(override.startswith("paths.data_dir") for override in overrides)
     data_dir = Path(cfg.paths.data_dir if given or saved is None else saved.paths.data_dir)
-    node = cfg.data if cfg.data is not None else saved.data if saved is not None else None
-    if node is None:
-        raise DfdError(f"{checkpoint} stands alone, without its run folder: say what to evaluate on with data=...")
+    node = cfg.data
+    if node.name is None:
+        if saved is None:
+            raise DfdError(
+                f"{subject.loaded.path} stands alone, without its run folder: say what to evaluate on with data=..."
+            )
+        values = [text.lstrip("+") for text in overrides if text.lstrip("+").startswith("data.")]
+        node = OmegaConf.merge(saved, OmegaConf.from_dotlist(values)).data
     return OmegaConf.to_container(node, resolve=True), data_dir  # type: ignore[return-value]
 
 

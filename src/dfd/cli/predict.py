@@ -18,6 +18,7 @@ from dfd.cli.app import allowed_networks, command
 from dfd.core.errors import DfdError
 
 if TYPE_CHECKING:
+    from dfd.evaluation.operating import Operating
     from dfd.models.base import Detector
     from dfd.preprocess.crop import CropOptions, Crops
     from dfd.preprocess.faces import FaceDetector
@@ -45,6 +46,7 @@ def predict(cfg: DictConfig) -> float:
     """Judge every file, print a verdict for each, and write the tables; return the share judged fake."""
     import torch
 
+    from dfd.evaluation.operating import Operating
     from dfd.preprocess.crop import CropOptions
     from dfd.preprocess.faces import MtcnnDetector
     from dfd.training.checkpoint import load_network
@@ -63,7 +65,8 @@ def predict(cfg: DictConfig) -> float:
         for path in progress.track(paths):
             judgements.append(judge(path, network, options, detector, cfg.frames, cfg.batch_size, cfg.explain))
     folder = Path(cfg.output) if cfg.output else _run(loaded.path) / "predict" / time.strftime("%Y%m%d-%H%M%S")
-    verdicts = write(judgements, cfg.threshold, folder)
+    operating = Operating.read(_run(loaded.path)) if cfg.threshold is None else None
+    verdicts = write(judgements, 0.5 if cfg.threshold is None else cfg.threshold, folder, operating)
     show(verdicts, folder)
     if not any(len(judgement.score) for judgement in judgements):
         raise DfdError(f"none of the {len(paths)} file(s) could be judged: see the reasons above")
@@ -138,8 +141,13 @@ def _explained(network: "Detector", crops: "Crops", row: np.ndarray) -> np.ndarr
     return explained(network, _pixels(network, crops, row)[0])
 
 
-def write(judgements: list[Judgement], threshold: float, folder: Path) -> pd.DataFrame:
-    """Write `predictions.csv` (a row per view) and `verdicts.csv` (a row per file); return the latter."""
+def write(
+    judgements: list[Judgement], threshold: float, folder: Path, operating: "Operating | None" = None
+) -> pd.DataFrame:
+    """Write `predictions.csv` (a row per view) and `verdicts.csv` (a row per file); return the latter.
+
+    What the run's validation decided, if it did, goes before the threshold; the probability is then calibrated.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     views = [pd.DataFrame({"file": str(j.path), "t": j.t, "score": j.score}) for j in judgements]
     pd.concat(views).to_csv(folder / "predictions.csv", index=False)
@@ -149,8 +157,12 @@ def write(judgements: list[Judgement], threshold: float, folder: Path) -> pd.Dat
             cv2.imwrite(str(folder / name), judgement.explained.transpose(1, 2, 0)[..., ::-1])
     rows: list[dict[str, Any]] = []
     for judgement in judgements:
-        verdict = "not judged" if not len(judgement.score) else "fake" if judgement.mean >= threshold else "real"
-        row = {"file": str(judgement.path), "verdict": verdict, "score": judgement.mean, "views": len(judgement.score)}
+        score = judgement.mean if operating is None else operating.pooled(judgement.score)
+        verdict = operating.verdict(score) if operating is not None else "fake" if score >= threshold else "real"
+        verdict = verdict if len(judgement.score) else "not judged"
+        row = {"file": str(judgement.path), "verdict": verdict, "score": score, "views": len(judgement.score)}
+        if operating is not None:
+            row["probability"] = float(operating.calibrate(np.array([score]))[0])
         rows.append(row | {"reason": judgement.reason})
     verdicts = pd.DataFrame(rows)
     verdicts.to_csv(folder / "verdicts.csv", index=False)
@@ -162,7 +174,7 @@ def show(verdicts: pd.DataFrame, folder: Path) -> None:
     table = Table()
     for name, justify in (("file", "left"), ("verdict", "left"), ("score", "right"), ("views", "right")):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
-    styles = {"fake": "bold red", "real": "green", "not judged": "yellow"}
+    styles = {"fake": "bold red", "real": "green", "not judged": "yellow", "inconclusive": "yellow"}
     for row in verdicts.itertuples():
         score = "-" if np.isnan(row.score) else f"{row.score:.3f}"  # type: ignore[call-overload, arg-type]
         text = f"{row.verdict}: {row.reason}" if row.reason else str(row.verdict)

@@ -1,8 +1,10 @@
 """From scored rows to a report on disk and a table on the screen."""
 
 import base64
+import json
 import logging
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +16,20 @@ from rich.console import Console
 from dfd.cli.runs import write_facts
 from dfd.core import predictions
 from dfd.core.errors import DfdError
+from dfd.core.records import Record
 from dfd.data.datamodule import FaceDataModule
 from dfd.evaluation.evaluate import Evaluation
-from dfd.evaluation.report import write_report
+from dfd.evaluation.operating import FILE, Operating
+from dfd.evaluation.protocol import Protocol
+from dfd.evaluation.report import MISSING, PREDICTIONS, read_facts, write_report
 from dfd.evaluation.tables import evaluation_table
 from dfd.models.base import Detector
 from dfd.training.callbacks import explained
 from dfd.training.scoring import Rows, prediction_table
 
 log = logging.getLogger("dfd")
+
+TOUCHES = "test_touches.jsonl"  # in a run folder: every look at a test split
 
 
 def report(
@@ -31,26 +38,76 @@ def report(
     data: FaceDataModule,
     split: str,
     facts: Mapping[str, Any],
-    threshold: float,
-    resamples: int,
-    network: Detector,
+    protocol: Protocol,
+    lost: Sequence[Record] = (),
+    run: Path | None = None,
+    network: Detector | None = None,
 ) -> Evaluation:
-    """Write the prediction table, the facts and the report of one evaluation; print its table and where it lies."""
-    records = data.records(split)
-    table = prediction_table(rows, records)
+    """Write the prediction table, the facts and the report of one evaluation; print its table and where it lies.
+
+    `lost` are the records of all splits that have no face; `run` is the run folder, which notes every look at a test.
+    """
+    table = prediction_table(rows, data.records(split))
+    condition = str(facts.get("condition", "clean"))
     meta = {key: str(facts[key]) for key in ("model", "run", "manifest") if key in facts}
-    predictions.write(table, folder / "predictions.parquet", meta | {"condition": "clean"})
-    pictures = _pictures(rows, data, split, network)
-    write_facts(folder, {**facts, "split": split, **pictures})
-    evaluation = write_report(folder, threshold=threshold, resamples=resamples)
+    predictions.write(table, folder / PREDICTIONS, meta | {"condition": condition})
+    missing_table([record for record in lost if record.split == split]).to_parquet(folder / MISSING, index=False)
+    more: dict[str, Any] = {
+        "split": split,
+        "clips": data.input.kind == "clip",
+        **_pictures(rows, data, split, network),
+    }
+    place = {"dataset": str(facts.get("dataset")), "condition": condition, "command": str(facts.get("command", ""))}
+    if split == "test" and run is not None:
+        more["touches"] = [*touches(run, place["dataset"], condition), _touch(place, None)]
+    write_facts(folder, {**_history(folder, facts), **facts, **more})
+    _copy_operating(run, folder)
+    evaluation = write_report(folder, protocol)
+    if split == "test" and run is not None:
+        with (run / TOUCHES).open("a") as file:
+            file.write(json.dumps(_touch(place, evaluation.video["auc"].value)) + "\n")
     console = Console()
     console.print(evaluation_table(evaluation, title=str(facts.get("title", folder.name))))
     console.print(f"report: {folder / 'report.html'}", soft_wrap=True)
     return evaluation
 
 
+def missing_table(records: Sequence[Record]) -> pd.DataFrame:
+    """Return what is known of videos that have no prediction."""
+    names = ("id", "dataset", "method", "group", "label")
+    rows = [[getattr(record, name) for name in names] for record in records]
+    return pd.DataFrame(rows, columns=["video", *names[1:]])
+
+
+def touches(run: Path, dataset: str, condition: str = "clean") -> list[dict[str, Any]]:
+    """Return the looks that a run has had at a dataset's test split."""
+    if not (run / TOUCHES).is_file():
+        return []
+    looks = [json.loads(line) for line in (run / TOUCHES).read_text().splitlines() if line.strip()]
+    return [look for look in looks if look["dataset"] == dataset and look["condition"] == condition]
+
+
+def _history(folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep the course of training, which an earlier report of the same checkpoint shows."""
+    before = read_facts(folder)
+    return {"history": before["history"]} if "history" in before and before["checkpoint"] == facts["checkpoint"] else {}
+
+
+def _touch(place: Mapping[str, str], auc: float | None) -> dict[str, Any]:
+    return {"when": time.strftime("%Y-%m-%d %H:%M"), **place, "auc": None if auc is None or np.isnan(auc) else auc}
+
+
+def _copy_operating(run: Path | None, folder: Path) -> None:
+    """Keep what validation decided with the evaluation, so that its report can be made anew."""
+    operating = None if run is None else Operating.read(run)
+    if operating is not None:
+        operating.write(folder)
+    elif (folder / FILE).is_file():
+        (folder / FILE).unlink()
+
+
 def _pictures(
-    rows: Rows, data: FaceDataModule, split: str, network: Detector, count: int = 12
+    rows: Rows, data: FaceDataModule, split: str, network: Detector | None, count: int = 12
 ) -> dict[str, dict[str, str]]:
     """Return faces of the most wrong videos, and what in them spoke for "fake", by id, as data URLs for the report."""
     views = pd.DataFrame(rows._asdict())
@@ -58,12 +115,14 @@ def _pictures(
     wrong = (videos["score"] - videos["label"]).abs().sort_values(ascending=False, kind="stable").index[:count]
     shown = {data.records(split)[v].id: data.view(split, int(v), float(videos.loc[v, "t"])) for v in wrong}
     pictures = {"thumbnails": {name: data_url(frames[0]) for name, frames in shown.items()}}
+    if network is None:
+        return pictures
     try:
-        evidence = {name: data_url(explained(network, frames)) for name, frames in shown.items()}
+        maps = {name: data_url(explained(network, frames)) for name, frames in shown.items()}
     except DfdError as error:  # a network that names no part to explain from still gets its report
         log.info("%s", error)
-        evidence = {}
-    return pictures | {"evidence": evidence}
+        return pictures
+    return pictures | {"heat_maps": maps}
 
 
 def data_url(pixels: np.ndarray) -> str:

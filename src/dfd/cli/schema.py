@@ -9,10 +9,33 @@ from omegaconf import MISSING
 
 @dataclass
 class Evaluation:
-    """How predictions become numbers."""
+    """How predictions become numbers: `dfd.evaluation.protocol.Protocol`, whose presets lie in `configs/eval/`."""
 
+    name: str = "video"
+    level: str = "video"
+    pool: str = "mean"
+    tracks: str = "max"
+    frames: int | None = None
+    pick: str = "spread"
+    no_face: str = "exclude"
     threshold: float = 0.5
-    resamples: int = 1000  # of the group bootstrap behind every interval
+    clip: float = 1e-7
+    resamples: int = 1000
+    confidence: float = 0.95
+    calibration: str = "temperature"
+    false_alarms: float = 0.05
+    headline: list[str] = field(default_factory=lambda: ["auc", "ap", "eer", "accuracy", "log_loss"])
+    compatible: str | None = None
+
+
+@dataclass
+class Corruption:
+    """What is done to a test split's videos before their faces are cut; every kind at every level."""
+
+    name: str = "none"
+    kinds: list[str] = field(default_factory=list)
+    levels: list[int] = field(default_factory=list)
+    keep: bool = True
 
 
 @dataclass
@@ -59,6 +82,9 @@ class Eval(Root):
     trainer: Any = MISSING
     paths: Any = MISSING
     eval: Evaluation = field(default_factory=Evaluation)
+    corruption: Corruption = field(default_factory=Corruption)
+    roots: dict[str, str] = field(default_factory=dict)  # where each of several datasets lies: {ffpp: /data/ffpp}
+    oracle: bool = False  # also score every other checkpoint of the run, to show what choosing on test would gain
     run_dir: str | None = None
 
 
@@ -69,7 +95,7 @@ class Predict(Root):
     run: str = MISSING  # a run folder or a checkpoint file
     input: str = MISSING  # a video, an image, or a folder of them
     output: str | None = None  # null: <run>/predict/<date>
-    threshold: float = 0.5
+    threshold: float | None = None  # null: what the run's validation chose, else 0.5
     frames: int = 32  # looked at per video, for image networks
     batch_size: int = 32
     explain: bool = False  # write a picture per file: which frame and which part of it speak for "fake"

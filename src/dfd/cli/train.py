@@ -115,17 +115,21 @@ def _test(
 ) -> None:
     from dfd.cli.eval import score
     from dfd.cli.reporting import report
+    from dfd.cli.validation import decide
+    from dfd.evaluation.protocol import Protocol
     from dfd.training.checkpoint import load_network
+    from dfd.training.scoring import prediction_table
 
+    protocol = Protocol.of(plain["eval"])
     loaded = load_network(folder, allowed_networks(plain["plugins"]))
     data = build(plain["data"]["loader"], ("dfd.",))(prepared.manifest, loaded.network.input)
-    rows = score(loaded.network, data, "test", plain["trainer"])
+    validation, rows = (score(loaded.network, data, split, plain["trainer"]) for split in ("val", "test"))
     if not trainer.is_global_zero:
         return
     facts |= {"checkpoint": str(loaded.path), "seconds": round(time.time() - started, 1)}
+    decide(folder, prediction_table(validation, data.records("val")), protocol, facts)
     evaluation = folder / "eval" / f"{prepared.source.tag}-test"
-    limits = plain["eval"]["threshold"], plain["eval"]["resamples"]
-    report(evaluation, rows, data, "test", facts, *limits, loaded.network)
+    report(evaluation, rows, data, "test", facts, protocol, prepared.lost, folder, loaded.network)
 
 
 def _facts(plain: dict[str, Any], prepared: Prepared, objective: Any, text: str, folder: Path) -> dict[str, Any]:
@@ -159,6 +163,7 @@ def evaluation_facts(
         "environment": runs.environment(),
         "failures": [failure.__dict__ for failure in prepared.failures],
         "notes": prepared.notes,
+        "probe": card["network"]["_target_"].endswith(".LinearProbe"),
     }
 
 

@@ -30,6 +30,8 @@ class Manifest:
         rows = sorted(
             (_row(record) | {"path": Path(record.path).name} for record in self.records), key=lambda r: r["id"]
         )
+        # records without attributes keep the hash that they had before there were any
+        rows = [{k: v for k, v in row.items() if (k, v) != ("attributes", "{}")} for row in rows]
         return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()[:12]
 
     def split(self, name: str) -> tuple[Record, ...]:
@@ -53,6 +55,8 @@ class Manifest:
         if not path.is_file():
             raise DfdError(f"no manifest at {path}: run preprocess.py for this dataset first")
         table = pd.read_parquet(path)
+        if "attributes" not in table.columns:  # written before records had any
+            table["attributes"] = "{}"
         missing = set(COLUMNS) - set(table.columns)
         if missing:
             raise DfdError(f"{path} is not a manifest: it lacks the columns {sorted(missing)}")
@@ -112,7 +116,8 @@ def _check_segments(record: Record) -> None:
 def _row(record: Record) -> dict:
     row = asdict(record)
     row["segments"] = json.dumps(row["segments"])
-    row["assets"] = json.dumps(dict(row["assets"]), sort_keys=True)
+    for name in ("assets", "attributes"):
+        row[name] = json.dumps(dict(row[name]), sort_keys=True)
     return row
 
 
@@ -121,5 +126,5 @@ def _record(row: dict) -> Record:
     row["label"] = int(row["label"])
     row["frames"] = None if row["frames"] is None else int(row["frames"])
     row["segments"] = tuple(tuple(pair) for pair in json.loads(row["segments"]))
-    row["assets"] = json.loads(row["assets"])
+    row["assets"], row["attributes"] = json.loads(row["assets"]), json.loads(row["attributes"])
     return Record(**row)

@@ -17,7 +17,8 @@ class Record:
     `group` names whoever must not stand on both sides of a split (source video, person).
     `original` is the id of the real record that a fake was made from, where the dataset says so.
     `segments` are forged (start, end) times in seconds; `assets` maps what preprocessing made
-    (crops, landmarks, masks, audio, features) to paths relative to the manifest's folder.
+    (crops, landmarks, masks, audio, features) to paths relative to the manifest's folder; `attributes` are what reports
+    are broken down by (compression, gender, light, ...).
     """
 
     id: str
@@ -32,6 +33,7 @@ class Record:
     frames: int | None = None
     segments: tuple[tuple[float, float], ...] = ()
     assets: Mapping[str, str] = field(default_factory=dict)
+    attributes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

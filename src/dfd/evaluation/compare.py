@@ -1,29 +1,99 @@
 """Runs side by side: one row per run and evaluated dataset, those on the sample kept apart."""
 
+import json
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from rich.table import Table
 
+from dfd.core import predictions
 from dfd.core.errors import DfdError
 from dfd.evaluation.evaluate import Evaluation
-from dfd.evaluation.report import METRICS, read_facts
+from dfd.evaluation.numbers import Number
+from dfd.evaluation.pages import render
+from dfd.evaluation.report import METRICS, PREDICTIONS, bar, read_evaluation, read_facts
+from dfd.evaluation.tables import latex_table, markdown_table
+from dfd.evaluation.versus import Versus, corrected, versus
 
 log = logging.getLogger(__name__)
 
-SHOWN = ("run", "model", "seed", "dataset", "AUC", "AP", "EER", "frame AUC", "videos")
+SHOWN = ("run", "model", "seed", "dataset", "split", "protocol", "AUC", "AP", "EER", "frame AUC", "videos")
 SHORT = ("run", "model", "dataset", "AUC", "frame AUC")  # in the terminal, whose lines are short
+MOST_PAIRS = 45  # of runs on one dataset: more are no longer read
 
 
-def collect(runs: Sequence[Path]) -> pd.DataFrame:
+def find(paths: Sequence[Path]) -> list[Path]:
+    """Return the evaluation folders at or below the given ones, each once."""
+    found: dict[Path, None] = {}
+    for path in paths:
+        if not path.is_dir():
+            raise DfdError(f"no run at {path}: give run folders (outputs/...)")
+        below = [path / METRICS] if (path / METRICS).is_file() else sorted(path.glob(f"**/eval/*/{METRICS}"))
+        found |= dict.fromkeys(metrics.parent for metrics in below)
+    return list(found)
+
+
+def collect(paths: Sequence[Path]) -> pd.DataFrame:
     """Return a row per evaluation under the given run (or evaluation) folders, real data first, the best first."""
-    rows = [row for run in runs for row in _evaluations(run)]
+    empty = [path for path in paths if not find([path])]
+    if empty:
+        log.warning("%d folder(s) without an evaluation are left out, the first %s", len(empty), empty[0])
+    rows = list(_rows(find(paths)))
     if not rows:
-        raise DfdError(f"no evaluation under {', '.join(map(str, runs))}: run eval.py on these runs first")
-    return pd.DataFrame(rows).sort_values(["sample", "auc"], ascending=[True, False], kind="stable", ignore_index=True)
+        raise DfdError(f"no evaluation under {', '.join(map(str, paths))}: run eval.py on these runs first")
+    table = pd.DataFrame(rows).sort_values(["sample", "auc"], ascending=[True, False], kind="stable", ignore_index=True)
+    real = table[~table["sample"]]
+    rank = real.groupby(["dataset", "split"])["auc"].rank(ascending=False, method="min")
+    return table.assign(rank=rank.reindex(table.index))  # the sample is never ranked
+
+
+def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
+    """Return mean and standard deviation of what was trained alike with at least two seeds."""
+    alike = ["model", "trained_on", "dataset", "split", "sample", "settings"]
+    rows = []
+    for key, part in table.groupby(alike, dropna=False):
+        if part["seed"].nunique() > 1:
+            deviation = part["auc"].std(ddof=1)
+            said = {"AUC": f"{part['auc'].mean():.3f} ± {deviation:.3f}", "auc": part["auc"].mean(), "sd": deviation}
+            rows.append(dict(zip(alike, key, strict=True)) | {"seeds": part["seed"].nunique()} | said)
+    return pd.DataFrame(rows)
+
+
+def matrix(table: pd.DataFrame) -> tuple[list[str], list[tuple[str, list[Number | None], float]]]:
+    """Return datasets, and per run its AUC on each and their mean where it was evaluated on all of them."""
+    columns = list(dict.fromkeys(table["dataset"]))
+    rows = []
+    for run, part in table[table["split"] == "test"].groupby("run", sort=False):
+        numbers = {row["dataset"]: Number(row["auc"], row["auc_low"], row["auc_high"]) for _, row in part.iterrows()}
+        cells = [numbers.get(name) for name in columns]
+        whole = [cell.value for cell in cells if cell is not None]
+        rows.append((str(run), cells, float(np.mean(whole)) if len(whole) == len(columns) else float("nan")))
+    return columns, rows
+
+
+def pairs(table: pd.DataFrame) -> tuple[list[Versus], list[str]]:
+    """Compare runs on the same dataset and split in pairs; return the tests, and what was not tested and why."""
+    found: list[Versus] = []
+    notes = []
+    for (dataset, _), part in table.groupby(["dataset", "split"], sort=False):
+        if len(part) < 2:
+            continue
+        if len(part) * (len(part) - 1) // 2 > MOST_PAIRS:
+            notes.append(f"{dataset}: {len(part)} runs make too many pairs; the ten best were compared")
+            part = part.head(10)
+        names = part["run"].where(~part["run"].duplicated(keep=False), part["folder"])
+        folders = [Path(folder) for folder in part["folder"]]
+        protocol = read_evaluation(folders[0]).protocol
+        try:
+            tables = {n: predictions.read(f / PREDICTIONS)[0] for n, f in zip(names, folders, strict=True)}
+            found += versus(tables, protocol, str(dataset))
+        except DfdError as error:
+            notes.append(f"{dataset}: {error}")
+    return corrected(found), notes
 
 
 def comparison_table(table: pd.DataFrame) -> Table:
@@ -36,51 +106,83 @@ def comparison_table(table: pd.DataFrame) -> Table:
     return shown
 
 
-def write_comparison(table: pd.DataFrame, folder: Path) -> Path:
-    """Write `comparison.csv` and `comparison.md` into a folder; return the latter."""
+def write_comparison(
+    table: pd.DataFrame, folder: Path, pairs: Sequence[Versus] = (), notes: Sequence[str] = ()
+) -> Path:
+    """Write `comparison.{csv,md,tex,json,html}` into a folder; return the page."""
     folder.mkdir(parents=True, exist_ok=True)
+    seeds = over_seeds(table)
     table.to_csv(folder / "comparison.csv", index=False)
-    lines = ["| " + " | ".join(SHOWN) + " |", "|" + "---|" * len(SHOWN)]
-    lines += ["| " + " | ".join(str(row[name]) for name in SHOWN) + " |" for _, row in table.iterrows()]
-    (folder / "comparison.md").write_text("\n".join(lines) + f"\n\n{_caption(table)}\n")
-    return folder / "comparison.md"
+    body = [[row[name] for name in SHOWN] for _, row in table.iterrows()]
+    parts = [markdown_table(SHOWN, body), _caption(table)]
+    if len(seeds):
+        columns = ["model", "trained_on", "dataset", "seeds", "AUC"]
+        parts.append("## Over seeds, mean ± sd\n\n" + markdown_table(columns, seeds[columns].to_numpy().tolist()))
+    parts += ["## In pairs\n\n" + "\n".join(f"* {pair.verdict()}" for pair in pairs)] if pairs else []
+    parts += ["\n".join(f"* {note}" for note in notes)] if notes else []
+    (folder / "comparison.md").write_text("\n\n".join(parts) + "\n")
+    (folder / "comparison.tex").write_text(latex_table(SHOWN, body))
+    data = {"runs": table.to_dict("records"), "seeds": seeds.to_dict("records"), "pairs": [p.plain() for p in pairs]}
+    (folder / "comparison.json").write_text(json.dumps(data, indent=2, default=str).replace("NaN", "null"))
+    (folder / "comparison.html").write_text(_page(table, seeds, pairs, notes))
+    return folder / "comparison.html"
 
 
-def _evaluations(run: Path) -> Iterator[dict[str, Any]]:
-    if not run.is_dir():
-        raise DfdError(f"no run at {run}: give run folders (outputs/...)")
-    found = [run / METRICS] if (run / METRICS).is_file() else sorted(run.glob(f"eval/*/{METRICS}"))
-    if not found:
-        log.warning("%s has no evaluation and is left out", run)
-    for path in found:
+def _page(table: pd.DataFrame, seeds: pd.DataFrame, pairs: Sequence[Versus], notes: Sequence[str]) -> str:
+    def number(row: Any) -> Number:
+        return Number(row["auc"], row["auc_low"], row["auc_high"])
+
+    parts = [
+        (name, table[table["sample"] == sample]) for name, sample in (("Real data", False), ("Rendered sample", True))
+    ]
+    boards = [
+        (name, bool(part["sample"].iloc[0]), [(row, number(row)) for row in part.to_dict("records")], matrix(part))
+        for name, part in parts
+        if len(part)
+    ]
+    rows = seeds.to_dict("records")
+    return render("leaderboard", [], title="Leaderboard", boards=boards, seeds=rows, pairs=pairs, notes=notes, bar=bar)
+
+
+def _rows(folders: Sequence[Path]) -> Iterator[dict[str, Any]]:
+    for folder in folders:
         try:
-            evaluation, facts = Evaluation.from_json(path.read_text()), read_facts(path.parent)
-        except (ValueError, KeyError, TypeError, DfdError) as error:
-            log.warning("%s is damaged and left out: %s", path, error)
+            evaluation, facts = read_evaluation(folder), read_facts(folder)
+        except DfdError as error:
+            log.warning("%s (left out)", error)
             continue
-        yield _row(evaluation, facts, path.parent)
+        yield _row(evaluation, facts, folder)
 
 
 def _row(evaluation: Evaluation, facts: dict[str, Any], folder: Path) -> dict[str, Any]:
-    video = evaluation.video
+    video, overrides = evaluation.video, facts.get("overrides", [])
     return {
         "run": facts.get("run", folder.parents[1].name),
         "model": facts.get("model", "?"),
         "seed": facts.get("seed", ""),
         "dataset": facts.get("dataset", folder.name),
+        "split": facts.get("split", "test"),
         "AUC": str(video["auc"]),
         "AP": video["ap"].short(),
         "EER": video["eer"].short(),
         "frame AUC": evaluation.frame["auc"].short(),
+        "log loss": video["log_loss"].short(),
         "videos": evaluation.counts["videos"],
+        "left_out": evaluation.counts.get("without_prediction", 0),
         "sample": bool(facts.get("sample")),
+        "probe": bool(facts.get("probe")),
         "auc": video["auc"].value,
         "auc_low": video["auc"].low,
         "auc_high": video["auc"].high,
-        "overrides": " ".join(facts.get("overrides", [])),
+        "protocol": evaluation.protocol.name,
+        "trained_on": facts.get("trained_on", "?"),
+        "touches": len(facts.get("touches", [])),
+        "overrides": " ".join(overrides),
+        "settings": " ".join(sorted(o for o in overrides if not o.startswith(("seed=", "name=", "run=", "run_dir=")))),
+        "folder": str(folder),
     }
 
 
 def _caption(table: pd.DataFrame) -> str:
-    caption = "By video; brackets are 95 % group-bootstrap intervals."
+    caption = "By video; brackets are group-bootstrap intervals."
     return caption + (" Rows on the rendered SAMPLE compare with no real ones." if table["sample"].any() else "")

@@ -1,52 +1,56 @@
-"""A prediction table to numbers: per frame and per video, overall and per manipulation, each with an interval."""
+"""A prediction table to numbers: per level, per manipulation, per attribute, each with an interval."""
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from functools import partial
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from dfd.core.predictions import tidy
-from dfd.metrics.bootstrap import Interval, Metric, group_bootstrap
-from dfd.metrics.decisions import accuracy, log_loss
-from dfd.metrics.ranking import average_precision, eer, roc_auc
+from dfd.core.predictions import COLUMNS, tidy
+from dfd.evaluation.compatible import Pair, compare
+from dfd.evaluation.numbers import Number, Numbers, chance, measure
+from dfd.evaluation.operating import Operating
+from dfd.evaluation.protocol import Protocol, by_level, by_video, limited, with_halves
+from dfd.metrics.measures import evaluate as values_of
+from dfd.metrics.measures import judging
 
-REAL = "real"
-NAMES = {"auc": "AUC", "ap": "AP", "eer": "EER", "accuracy": "acc", "log_loss": "log loss"}
-
-
-@dataclass(frozen=True)
-class Number:
-    """A metric and, where it could be had, its 95 % interval."""
-
-    value: float
-    low: float = float("nan")
-    high: float = float("nan")
-
-    def short(self) -> str:
-        """Return the value alone."""
-        return "-" if np.isnan(self.value) else f"{self.value:.3f}"
-
-    def __str__(self) -> str:
-        return self.short() + ("" if np.isnan(self.low) else f" [{self.low:.3f}, {self.high:.3f}]")
-
-
-Numbers = dict[str, Number]
+ATTRIBUTE_VALUES = 12  # of a column that a report is broken down by
+NO_ATTRIBUTE = {*COLUMNS, "track", "rows", "raw", "split", "frame", "path"}
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Everything a report says about one prediction table; `methods` holds each forgery against all reals, by video."""
+    """Everything a report says about one prediction table.
 
+    `methods` holds each forgery against all reals, `slices` the values of every attribute, both at the protocol's
+    level; `points` the decisions at each threshold, `calibrated` the honesty of probabilities after each calibration.
+    """
+
+    protocol: Protocol
     video: Numbers
     frame: Numbers
     methods: dict[str, Numbers]
     counts: dict[str, int]
-    threshold: float
+    track: Numbers = field(default_factory=dict)
+    slices: dict[str, dict[str, Numbers]] = field(default_factory=dict)
+    points: dict[str, dict[str, Number]] = field(default_factory=dict)
+    calibrated: dict[str, dict[str, float]] = field(default_factory=dict)
+    compatible: list[Pair] = field(default_factory=list)
+    baselines: dict[str, Numbers] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def threshold(self) -> float:
+        """Return the threshold of the accuracy."""
+        return self.protocol.threshold
+
+    @property
+    def headline(self) -> Numbers:
+        """Return the numbers at the protocol's level."""
+        level = self.protocol.level
+        return self.track if level == "track" else self.video if level == "video" else self.frame
 
     def to_json(self) -> str:
         """Return JSON; what is undefined is null."""
@@ -55,60 +59,135 @@ class Evaluation:
     @classmethod
     def from_json(cls, text: str) -> "Evaluation":
         """Read what `to_json` wrote."""
-        data = json.loads(text)
-        methods = {name: _numbers(values) for name, values in data["methods"].items()}
-        return cls(**data | {"video": _numbers(data["video"]), "frame": _numbers(data["frame"]), "methods": methods})
+        data = _none_to_nan(json.loads(text))
+        nested = {
+            name: {key: _numbers(n) for key, n in data[name].items()} for name in ("methods", "points", "baselines")
+        }
+        slices = {name: {key: _numbers(n) for key, n in values.items()} for name, values in data["slices"].items()}
+        own = {name: _numbers(data[name]) for name in ("video", "frame", "track")}
+        pairs = [Pair(**pair) for pair in data["compatible"]]
+        protocol = Protocol.of(data["protocol"])
+        return cls(**data | nested | own | {"slices": slices, "compatible": pairs, "protocol": protocol})
 
 
-def by_video(table: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per video: the mean of its scores, with label, method and group."""
-    columns = {"score": ("score", "mean"), "rows": ("score", "size")}
-    columns |= {name: (name, "first") for name in ("label", "method", "group", "dataset")}
-    return table.groupby("video", sort=True).agg(**columns).reset_index()  # type: ignore[call-overload]
+def evaluate(
+    table: pd.DataFrame,
+    protocol: Protocol | None = None,
+    *,
+    missing: pd.DataFrame | None = None,
+    operating: Operating | None = None,
+    clips: bool = False,
+    seed: int = 0,
+) -> Evaluation:
+    """Evaluate a prediction table by a protocol.
 
-
-def evaluate(table: pd.DataFrame, *, threshold: float = 0.5, resamples: int = 1000, seed: int = 0) -> Evaluation:
-    """Evaluate a prediction table; intervals resample groups."""
+    `missing` holds videos (the columns of a table but t and score) that have no row; `operating` what validation
+    decided; `clips` whether a row is a clip. Intervals resample groups.
+    """
+    protocol = protocol or Protocol()
     given = len(table)
     table = tidy(table)
-    videos = by_video(table)
     notes = [f"{given - len(table)} repeated rows were dropped"] if given > len(table) else []
-    counts = {
+    table, absent, said = _without_face(table, missing, protocol)
+    every, table, notes = table, limited(table, protocol), notes + said
+    videos = by_video(table, protocol)
+    counts = _counts(table, videos, absent)
+    notes += _remarks(counts) + _constant(videos)
+    abstained = absent if protocol.no_face == "abstain" else None
+    units = by_level(table, protocol, protocol.level)
+    of_video, useless = measure(videos, protocol, seed, abstained)
+    if useless:
+        notes.append(
+            f"{useless} of {protocol.resamples} resamples held one class only and were left out of the intervals"
+        )
+    return Evaluation(
+        protocol,
+        of_video,
+        measure(table, protocol, seed)[0],
+        _by_method(units, protocol, seed),
+        counts,
+        track=measure(units, protocol, seed)[0] if protocol.level == "track" else {},
+        slices=_by_attribute(units, protocol, seed),
+        points=_points(videos, abstained, protocol, operating, seed),
+        calibrated=_calibrated(videos, protocol, operating),
+        compatible=compare(every, protocol, clips),
+        baselines={"chance": chance(videos)},
+        notes=notes,
+    )
+
+
+def _without_face(
+    table: pd.DataFrame, missing: pd.DataFrame | None, protocol: Protocol
+) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
+    """Give videos without a row what the protocol says, and say so."""
+    if missing is None or not len(missing):
+        return table, pd.DataFrame(columns=list(COLUMNS)), []
+    reals = int((missing["label"] == 0).sum())
+    what = f"{len(missing)} videos ({reals} real, {len(missing) - reals} fake) have no prediction"
+    if protocol.no_face == "half":
+        return with_halves(table, missing), missing, [f"{what}: each scored 0.5"]
+    ending = "not ranked, and wrong decisions" if protocol.no_face == "abstain" else "left out of every number"
+    return table, missing, [f"{what}: {ending}"]
+
+
+def _counts(table: pd.DataFrame, videos: pd.DataFrame, absent: pd.DataFrame) -> dict[str, int]:
+    return {
         "rows": len(table),
         "videos": len(videos),
         "real": int((videos["label"] == 0).sum()),
         "fake": int((videos["label"] == 1).sum()),
         "groups": int(videos["group"].nunique()),
+        "without_prediction": len(absent),
     }
-    notes += _remarks(counts)
-    measure = partial(_measure, threshold=threshold, resamples=resamples, seed=seed)
-    video, useless = measure(videos)
-    if useless:
-        notes.append(f"{useless} of {resamples} resamples held one class only and were left out of the intervals")
-    reals = videos[videos["label"] == 0]
-    fakes = sorted(set(videos.loc[videos["label"] == 1, "method"]))
-    per_method = {
-        m: measure(pd.concat([reals, videos[(videos["method"] == m) & (videos["label"] == 1)]]))[0] for m in fakes
-    }
-    return Evaluation(video, measure(table)[0], per_method, counts, threshold, notes)
 
 
-def _measure(table: pd.DataFrame, threshold: float, resamples: int, seed: int) -> tuple[Numbers, int]:
-    metrics: dict[str, Metric] = {
-        "auc": roc_auc,
-        "ap": average_precision,
-        "eer": eer,
-        "accuracy": partial(accuracy, threshold=threshold),
-        "log_loss": log_loss,
+def _by_method(units: pd.DataFrame, protocol: Protocol, seed: int) -> dict[str, Numbers]:
+    reals, fakes = units[units["label"] == 0], units[units["label"] == 1]
+    return {
+        str(method): measure(pd.concat([reals, some]), protocol, seed)[0] for method, some in fakes.groupby("method")
     }
-    labels, scores, groups = (table[name].to_numpy() for name in ("label", "score", "group"))
-    intervals, useless = group_bootstrap(metrics, labels, scores, groups, resamples=resamples, seed=seed)
-    numbers = {}
-    for name, metric in metrics.items():
-        value = metric(labels, scores, np.ones(len(labels)))
-        low, high = intervals.get(name, Interval(np.nan, np.nan)) if not np.isnan(value) else (np.nan, np.nan)
-        numbers[name] = Number(value, low, high)
-    return numbers, useless
+
+
+def _by_attribute(units: pd.DataFrame, protocol: Protocol, seed: int) -> dict[str, dict[str, Numbers]]:
+    """Return every value of every attribute with both classes; dataset counts as one where there are several."""
+    names = [name for name in units.columns if name == "dataset" or name not in NO_ATTRIBUTE]
+    names = [name for name in names if 2 <= units[name].nunique() <= ATTRIBUTE_VALUES]
+    return {
+        name: {str(value): measure(part, protocol, seed)[0] for value, part in units.groupby(name)} for name in names
+    }
+
+
+def _points(
+    videos: pd.DataFrame, abstained: pd.DataFrame | None, protocol: Protocol, operating: Operating | None, seed: int
+) -> dict[str, dict[str, Number]]:
+    """Return the decisions about videos at the protocol's threshold and at those that validation chose."""
+    thresholds = {f"{protocol.threshold:g}, fixed": Number(protocol.threshold)}
+    if operating is not None:
+        for name, threshold in operating.thresholds.items():
+            words = "best on validation" if name == "balanced" else f"{float(name[4:]):.0%} FPR on validation"
+            thresholds[words] = threshold
+    found = {}
+    for words, threshold in thresholds.items():
+        at = measure(videos, replace(protocol, threshold=threshold.value), seed, abstained)[0]
+        chosen = ("accuracy", "balanced_accuracy", "f1", "fpr", "tpr")
+        found[words] = {"threshold": threshold} | {name: at[name] for name in chosen}
+    return found
+
+
+def _calibrated(videos: pd.DataFrame, protocol: Protocol, operating: Operating | None) -> dict[str, dict[str, float]]:
+    if operating is None:
+        return {}
+    labels, scores = videos["label"].to_numpy(), videos["score"].to_numpy()
+    found = {}
+    for method in operating.calibrations:
+        values = values_of(judging(protocol.clip), labels, operating.calibrate(scores, method))
+        found[method] = {name: float(value) for name, value in values.items()}
+    return found
+
+
+def _constant(videos: pd.DataFrame) -> list[str]:
+    values = videos["score"].unique()
+    return [f"every score is {values[0]:g}: nothing is ranked"] if len(values) == 1 and len(videos) > 1 else []
 
 
 def _remarks(counts: Mapping[str, int]) -> list[str]:
@@ -123,16 +202,24 @@ def _remarks(counts: Mapping[str, int]) -> list[str]:
     return remarks
 
 
-def _numbers(values: Mapping[str, Mapping[str, float | None]]) -> Numbers:
-    return {
-        name: Number(**{key: float("nan") if v is None else v for key, v in number.items()})
-        for name, number in values.items()
-    }
+def _numbers(values: Mapping[str, Mapping[str, float]]) -> Numbers:
+    return {name: Number(**number) for name, number in values.items()}
 
 
 def _nan_to_none(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _nan_to_none(item) for key, item in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return [_nan_to_none(item) for item in value]
     return None if isinstance(value, float) and np.isnan(value) else value
+
+
+def _none_to_nan(data: dict[str, Any]) -> dict[str, Any]:
+    """Undo `_nan_to_none` but in the protocol, where null means none."""
+
+    def back(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: back(item) for key, item in value.items()}
+        return [back(item) for item in value] if isinstance(value, list) else float("nan") if value is None else value
+
+    return back({key: value for key, value in data.items() if key != "protocol"}) | {"protocol": data["protocol"]}

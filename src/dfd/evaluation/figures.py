@@ -9,31 +9,41 @@ import numpy as np
 WIDTH, HEIGHT = 340, 240
 LEFT, RIGHT, TOP, BOTTOM = 50, 12, 12, 36
 
+Array = Sequence[float] | np.ndarray
+Ticks = Sequence[tuple[float, str]]
+
 
 class Line(NamedTuple):
-    """A curve with a style class of the page (`a`, `b` or `muted`) and a name for the legend."""
+    """A curve with a style class of the page (`a`, `b`, `c1` ... `c7` or `muted`), a name, and perhaps a band."""
 
-    x: Sequence[float] | np.ndarray
-    y: Sequence[float] | np.ndarray
+    x: Array
+    y: Array
     style: str = "a"
     name: str = ""
+    band: tuple[Array, Array] | None = None
 
 
 def lines(
-    curves: Sequence[Line], x_label: str, y_label: str, y_range: tuple[float, float] = (0, 1), points: int = 400
+    curves: Sequence[Line],
+    x_label: str,
+    y_label: str,
+    y_range: tuple[float, float] = (0, 1),
+    x_range: tuple[float, float] | None = None,
+    ticks: tuple[Ticks, Ticks] | None = None,
+    points: int = 400,
 ) -> str:
-    """Draw curves over a common x axis."""
+    """Draw curves over a common x axis, the legend below."""
     xs = np.concatenate([np.asarray(curve.x, float) for curve in curves])
-    frame = _Frame((float(xs.min()), float(xs.max()) if xs.max() > xs.min() else float(xs.min()) + 1), y_range)
-    drawn = []
+    low, high = x_range or (float(xs.min()), float(xs.max()))
+    frame = _Frame((low, high if high > low else low + 1), y_range, ticks)
+    drawn = [frame.band(curve) for curve in curves if curve.band is not None]
     for curve in curves:
         keep = np.unique(np.linspace(0, len(curve.x) - 1, min(points, len(curve.x))).astype(int))
-        path = " ".join(f"{frame.x(curve.x[i]):.1f},{frame.y(curve.y[i]):.1f}" for i in keep)
+        path = frame.path(np.asarray(curve.x)[keep], np.asarray(curve.y)[keep])
         drawn.append(f'<polyline class="line {curve.style}" points="{path}"/>')
-        if len(keep) == 1:
-            x, y = path.split(",")
-            drawn.append(f'<circle class="dot {curve.style}" cx="{x}" cy="{y}" r="3"/>')
-    return frame.svg("".join(drawn), x_label, y_label, [(c.style, c.name) for c in curves if c.name])
+        if len(keep) <= 10 and curve.style != "muted":
+            drawn += [f'<circle class="dot {curve.style}" cx="{p[0]}" cy="{p[1]}" r="2.6"/>' for p in _pairs(path)]
+    return frame.svg("".join(drawn), x_label, y_label) + _legend([(c.style, c.name) for c in curves if c.name])
 
 
 def histogram(groups: Sequence[tuple[str, str, np.ndarray]], x_label: str, bins: int = 24) -> str:
@@ -51,7 +61,22 @@ def histogram(groups: Sequence[tuple[str, str, np.ndarray]], x_label: str, bins:
                 f'<rect class="bar {style}" x="{left:.1f}" y="{top:.1f}" width="{right - left - 1:.1f}" '
                 f'height="{frame.y(0) - top:.1f}"/>'
             )
-    return frame.svg("".join(drawn), x_label, "share of videos", [(style, name) for style, name, _ in groups])
+    return frame.svg("".join(drawn), x_label, "share of videos") + _legend([(style, name) for style, name, _ in groups])
+
+
+def reliability(groups: Sequence[tuple[str, str, np.ndarray, np.ndarray, np.ndarray]]) -> str:
+    """Draw shares of fakes over mean probabilities (style, name, mean, share, size); a dot's area is its bin's size."""
+    frame = _Frame((0, 1), (0, 1))
+    drawn = [f'<polyline class="line muted" points="{frame.path([0, 1], [0, 1])}"/>']
+    for style, _, mean, share, size in groups:
+        drawn.append(f'<polyline class="line thin {style}" points="{frame.path(mean, share)}"/>')
+        radius = 1.5 + 4 * np.sqrt(size / size.max())
+        drawn += [
+            f'<circle class="dot {style} soft" cx="{frame.x(x):.1f}" cy="{frame.y(y):.1f}" r="{r:.1f}"/>'
+            for x, y, r in zip(mean, share, radius)
+        ]
+    keys = [(style, name) for style, name, *_ in groups]
+    return frame.svg("".join(drawn), "mean probability", "share of fakes") + _legend(keys)
 
 
 def interval_bar(value: float, low: float, high: float) -> str:
@@ -72,8 +97,10 @@ def interval_bar(value: float, low: float, high: float) -> str:
 class _Frame:
     """Axes: from data to pixels, with ticks and labels."""
 
-    def __init__(self, x_range: tuple[float, float], y_range: tuple[float, float]) -> None:
-        self.x_range, self.y_range = x_range, y_range
+    def __init__(
+        self, x_range: tuple[float, float], y_range: tuple[float, float], ticks: tuple[Ticks, Ticks] | None = None
+    ) -> None:
+        self.x_range, self.y_range, self.ticks = x_range, y_range, ticks
 
     def x(self, value: float) -> float:
         low, high = self.x_range
@@ -83,34 +110,52 @@ class _Frame:
         low, high = self.y_range
         return HEIGHT - BOTTOM - (value - low) / (high - low) * (HEIGHT - TOP - BOTTOM)
 
-    def svg(self, content: str, x_label: str, y_label: str, legend: Sequence[tuple[str, str]]) -> str:
+    def path(self, x: Array, y: Array) -> str:
+        inside = np.clip(y, *self.y_range)
+        return " ".join(f"{self.x(a):.1f},{self.y(b):.1f}" for a, b in zip(np.clip(x, *self.x_range), inside))
+
+    def band(self, curve: Line) -> str:
+        assert curve.band is not None
+        low, high = (self.path(curve.x, side) for side in curve.band)
+        back = " ".join(reversed(high.split(" ")))
+        return f'<polygon class="band {curve.style}" points="{low} {back}"/>'
+
+    def svg(self, content: str, x_label: str, y_label: str) -> str:
         label = escape(f"{y_label} over {x_label}")
         middle = (LEFT + WIDTH - RIGHT) / 2
         return "".join(
             [
                 f'<svg class="figure" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">',
-                *self._ticks(),
+                *self._axes(),
                 _text("axis", middle, HEIGHT - 5, x_label),
                 f'<g transform="translate(11,{HEIGHT / 2 - 10}) rotate(-90)">{_text("axis", 0, 0, y_label)}</g>',
                 content,
-                *(_key(row, style, name) for row, (style, name) in enumerate(legend)),
                 "</svg>",
             ]
         )
 
-    def _ticks(self) -> Iterator[str]:
-        for tick in np.linspace(*self.y_range, 5):
+    def _axes(self) -> Iterator[str]:
+        x_ticks, y_ticks = self.ticks or (
+            [(tick, f"{tick:.3g}") for tick in np.linspace(*self.x_range, 5)],
+            [(tick, f"{tick:.2g}") for tick in np.linspace(*self.y_range, 5)],
+        )
+        for tick, name in y_ticks:
             y = self.y(tick)
             yield f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
-            yield _text("tick", LEFT - 5, y + 3, f"{tick:.2g}", "end")
-        for tick in np.linspace(*self.x_range, 5):
-            yield _text("tick", self.x(tick), HEIGHT - BOTTOM + 14, f"{tick:.3g}")
+            yield _text("tick", LEFT - 5, y + 3, name, "end")
+        for tick, name in x_ticks:
+            yield _text("tick", self.x(tick), HEIGHT - BOTTOM + 14, name)
 
 
-def _key(row: int, style: str, name: str) -> str:
-    x, y = WIDTH - RIGHT - 92, TOP + 10 + 14 * row
-    rectangle = f'<rect class="key {style}" x="{x}" y="{y - 7}" width="10" height="8"/>'
-    return rectangle + _text("tick", x + 14, y, name, "start")
+def _legend(keys: Sequence[tuple[str, str]]) -> str:
+    if not keys:
+        return ""
+    items = "".join(f'<span><i class="swatch {style}"></i>{escape(name)}</span>' for style, name in keys)
+    return f'<div class="legend">{items}</div>'
+
+
+def _pairs(path: str) -> list[list[str]]:
+    return [pair.split(",") for pair in path.split(" ") if pair]
 
 
 def _text(style: str, x: float, y: float, text: str, anchor: str = "middle") -> str:

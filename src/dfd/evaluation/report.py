@@ -6,33 +6,49 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
 from dfd.core import predictions
 from dfd.core.errors import DfdError
-from dfd.evaluation.evaluate import NAMES, Evaluation, by_video, evaluate
-from dfd.evaluation.figures import Line, histogram, interval_bar, lines
-from dfd.evaluation.tables import counted, markdown_table, rows
-from dfd.metrics.ranking import pr_curve, roc_curve
+from dfd.evaluation.curves import figures
+from dfd.evaluation.evaluate import Evaluation, evaluate
+from dfd.evaluation.figures import interval_bar
+from dfd.evaluation.numbers import NAMES, Number, Numbers
+from dfd.evaluation.operating import Operating
+from dfd.evaluation.pages import render
+from dfd.evaluation.protocol import Protocol, by_video
+from dfd.evaluation.tables import SHOWN, cells, counted, intervals_caption, markdown_table, rows
 
-PREDICTIONS, FACTS, METRICS = "predictions.parquet", "facts.json", "metrics.json"
+PREDICTIONS, MISSING, FACTS, METRICS = "predictions.parquet", "missing.parquet", "facts.json", "metrics.json"
 PROVENANCE = (
-    "model", "dataset", "trained_on", "split", "checkpoint", "initialised_from", "manifest", "seed", "command",
-    "started", "seconds",
+    "model", "dataset", "trained_on", "condition", "split", "checkpoint", "initialised_from", "manifest", "seed",
+    "command", "started", "seconds", "cost",
 )  # fmt: skip
+SAMPLE = "**SAMPLE: made on the rendered stand-in, not on real data. Not comparable with any published number.**"
 
 
-def write_report(folder: Path, *, threshold: float = 0.5, resamples: int = 1000) -> Evaluation:
-    """Evaluate the folder's prediction table and write `metrics.json`, `report.md` and `report.html` beside it."""
+def write_report(folder: Path, protocol: Protocol | None = None) -> Evaluation:
+    """Evaluate the folder's prediction table and write `metrics.json`, `report.md` and `report.html` beside it.
+
+    Without a protocol the folder's own is used again.
+    """
     table, _ = predictions.read(folder / PREDICTIONS)
-    facts = read_facts(folder)
-    evaluation = evaluate(table, threshold=threshold, resamples=resamples, seed=int(facts.get("seed") or 0))
+    missing = pd.read_parquet(folder / MISSING) if (folder / MISSING).is_file() else None
+    facts, operating = read_facts(folder), Operating.read(folder)
+    protocol = protocol or _protocol(folder)
+    evaluation = evaluate(
+        table,
+        protocol,
+        missing=missing,
+        operating=operating,
+        clips=bool(facts.get("clips")),
+        seed=int(facts.get("seed") or 0),
+    )
+    evaluation.baselines.update(_probe(folder, facts))
     (folder / METRICS).write_text(evaluation.to_json())
     (folder / "report.md").write_text(markdown(evaluation, facts))
-    (folder / "report.html").write_text(html(evaluation, facts, table))
+    (folder / "report.html").write_text(html(evaluation, facts, table, operating))
     return evaluation
 
 
@@ -47,79 +63,127 @@ def read_facts(folder: Path) -> dict[str, Any]:
         raise DfdError(f"{path} is damaged ({error}): evaluate the run again") from error
 
 
+def read_evaluation(folder: Path) -> Evaluation:
+    """Return the numbers of an evaluation folder."""
+    try:
+        return Evaluation.from_json((folder / METRICS).read_text())
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DfdError(
+            f"{folder / METRICS} is damaged or of an older version ({error}): --rewrite makes it anew"
+        ) from error
+
+
 def markdown(evaluation: Evaluation, facts: Mapping[str, Any]) -> str:
     """Return the report as Markdown."""
     parts = [f"# {_title(facts)}"]
-    if facts.get("sample"):
-        parts.append(
-            "**SAMPLE: made on the rendered stand-in, not on real data. Not comparable with any published number.**"
-        )
-    parts += [markdown_table(evaluation), f"{counted(evaluation)}. Brackets: 95 % group-bootstrap intervals."]
+    parts += [SAMPLE] if facts.get("sample") else []
+    parts += [evaluation.protocol.sentence(), markdown_table(*cells(evaluation))]
+    parts.append(f"{counted(evaluation)}. Brackets: {intervals_caption(evaluation)}.")
     remarks = [*evaluation.notes, *facts.get("notes", [])]
     if facts.get("scaled_down"):
         remarks.append("scaled down for the sample: " + ", ".join(f"{k}={v}" for k, v in facts["scaled_down"].items()))
     parts += ["\n".join(f"* {remark}" for remark in remarks)] if remarks else []
+    parts += _more_tables(evaluation)
     failures = facts.get("failures", [])
     parts.append("## Left out\n\n" + ("\n".join(_failure_lines(failures)) or "Nothing."))
-    provenance = [f"* {key.replace('_', ' ')}: `{facts[key]}`" for key in PROVENANCE if key in facts]
+    provenance = [f"* {key.replace('_', ' ')}: `{facts[key]}`" for key in PROVENANCE if facts.get(key) is not None]
     parts.append("## Provenance\n\n" + "\n".join(provenance))
     return "\n\n".join(parts) + "\n"
 
 
-def html(evaluation: Evaluation, facts: Mapping[str, Any], table: pd.DataFrame) -> str:
+def html(
+    evaluation: Evaluation, facts: Mapping[str, Any], table: pd.DataFrame, operating: Operating | None = None
+) -> str:
     """Return the report as one self-contained page."""
-    environment = Environment(loader=PackageLoader("dfd.evaluation", "."), autoescape=True, trim_blocks=True)
-    videos = by_video(table)
-    return environment.get_template("report.html.j2").render(
+    videos = by_video(table, evaluation.protocol)
+    return render(
+        "report",
+        figures(videos, evaluation.protocol, facts, operating),
         title=_title(facts),
         facts=facts,
         evaluation=evaluation,
+        operating=operating,
+        band=_band(videos, operating),
         names=NAMES,
+        shown=SHOWN,
         rows=list(rows(evaluation)),
         counted=counted(evaluation),
-        figures=[(name, Markup(figure)) for name, figure in _figures(evaluation, facts, videos)],
-        bar=lambda number: Markup(interval_bar(number.value, number.low, number.high)),
-        mistakes=_mistakes(videos, facts.get("thumbnails", {}), evaluation.threshold),
+        caption=intervals_caption(evaluation),
+        bar=bar,
+        mistakes=_mistakes(videos, facts, evaluation.threshold),
         reasons=Counter(failure["reason"] for failure in facts.get("failures", [])),
         provenance=[(key.replace("_", " "), facts[key]) for key in PROVENANCE if facts.get(key) is not None],
     )
+
+
+def bar(number: Number) -> Markup:
+    """Return a number as a small drawing for a page."""
+    return Markup(interval_bar(number.value, number.low, number.high))
+
+
+def _protocol(folder: Path) -> Protocol:
+    path = folder / METRICS
+    return read_evaluation(folder).protocol if path.is_file() else Protocol()
+
+
+def _probe(folder: Path, facts: Mapping[str, Any]) -> dict[str, Numbers]:
+    """Return the linear probe that was evaluated on the same split, if one lies among the runs beside this one."""
+    if facts.get("probe") or folder.parent.name != "eval":
+        return {}
+    for path in sorted(folder.absolute().parents[2].glob(f"*/eval/{folder.name}/{FACTS}")):
+        if path.parent != folder and (path.parent / METRICS).is_file():
+            theirs = read_facts(path.parent)
+            if theirs.get("probe") and theirs.get("manifest") == facts.get("manifest"):
+                return {f"linear probe ({theirs['model']})": read_evaluation(path.parent).video}
+    return {}
 
 
 def _title(facts: Mapping[str, Any]) -> str:
     return str(facts.get("title", "Evaluation"))
 
 
-def _figures(evaluation: Evaluation, facts: Mapping[str, Any], videos: pd.DataFrame) -> list[tuple[str, str]]:
-    labels, scores = videos["label"].to_numpy(), videos["score"].to_numpy()
-    groups = [("a", "real", scores[labels == 0]), ("b", "fake", scores[labels == 1])]
-    figures = [("Scores of videos", histogram([group for group in groups if len(group[2])], "score (up = more fake)"))]
-    if len(set(labels)) == 2:
-        fpr, tpr, _ = roc_curve(labels, scores)
-        precision, recall, _ = pr_curve(labels, scores)
-        chance = float(labels.mean())
-        roc = [Line([0, 1], [0, 1], "muted"), Line(fpr, tpr)]
-        figures.insert(0, ("ROC of videos", lines(roc, "false positive rate", "true positive rate")))
-        pr = [Line([0, 1], [chance, chance], "muted"), Line(recall, precision)]
-        figures.insert(1, ("Precision and recall of videos", lines(pr, "recall", "precision")))
-    history = [epoch for epoch in facts.get("history", []) if "epoch" in epoch]
-    curves = [
-        Line([e["epoch"] for e in history if key in e], [e[key] for e in history if key in e], style, key)
-        for key, style in (("train/loss", "a"), ("val/loss", "muted"), ("val/auc", "b"))
-        if any(key in e for e in history)
-    ]
-    if curves:
-        top = max(1.0, max(float(np.nanmax(curve.y)) for curve in curves))
-        figures.append(("Training", lines(curves, "epoch", "loss and AUC", (0, top))))
-    return figures
+def _more_tables(evaluation: Evaluation) -> list[str]:
+    """Return the tables that Markdown shows below the first: attributes, decisions, calibration, other codes."""
+    names = ("auc", "ap", "eer", "accuracy")
+    parts = []
+    for attribute, values in evaluation.slices.items():
+        body = [[value, *(str(numbers[name]) for name in names)] for value, numbers in values.items()]
+        parts.append(f"## By {attribute}\n\n" + markdown_table([attribute, *(NAMES[name] for name in names)], body))
+    points = [[words, *(str(number) for number in point.values())] for words, point in evaluation.points.items()]
+    header = ["threshold", "value", "acc", "balanced acc", "F1", "FPR", "TPR"]
+    parts.append("## Decisions\n\n" + markdown_table(header, points))
+    if evaluation.calibrated:
+        body = [[method, *(f"{value:.3f}" for value in v.values())] for method, v in evaluation.calibrated.items()]
+        parts.append(
+            "## Calibration, fitted on validation\n\n" + markdown_table(["", "log loss", "Brier", "ECE"], body)
+        )
+    if evaluation.compatible:
+        body = [[p.name, f"{p.theirs:.4f}", f"{p.ours:.4f}", p.why] for p in evaluation.compatible]
+        parts.append("## Compatible and correct\n\n" + markdown_table(["", "theirs", "right", "why"], body))
+    return parts
 
 
-def _mistakes(videos: pd.DataFrame, thumbnails: Mapping[str, str], threshold: float) -> list[dict[str, Any]]:
+def _band(videos: pd.DataFrame, operating: Operating | None) -> dict[str, Any] | None:
+    """Count what the band holds, and the mistakes outside it."""
+    if operating is None or operating.band is None:
+        return None
+    low, high = operating.band
+    real, fake = (videos.loc[videos["label"] == label, "score"] for label in (0, 1))
+    inside = int(videos["score"].between(low, high).sum())
+    wrong = {"reals": int((real > high).sum()), "fakes": int((fake < low).sum())}
+    return {"inside": inside} | wrong
+
+
+def _mistakes(videos: pd.DataFrame, facts: Mapping[str, Any], threshold: float) -> list[dict[str, Any]]:
     """Return the videos on the wrong side of the threshold, the most wrong first, with a picture where there is one."""
     wrong = videos[(videos["score"] >= threshold) != (videos["label"] == 1)]
     worst = (
         wrong.assign(by=(wrong["score"] - threshold).abs()).sort_values("by", ascending=False, kind="stable").head(12)
     )
-    return [row | {"thumbnail": thumbnails.get(row["video"])} for row in worst.to_dict("records")]
+    pictures = {"thumbnail": facts.get("thumbnails", {}), "heat": facts.get("heat_maps", {})}
+    return [
+        row | {name: found.get(row["video"]) for name, found in pictures.items()} for row in worst.to_dict("records")
+    ]
 
 
 def _failure_lines(failures: list[Mapping[str, Any]]) -> list[str]:

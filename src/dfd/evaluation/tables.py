@@ -1,19 +1,30 @@
-"""An evaluation as a table: for the terminal and as Markdown."""
+"""An evaluation as a table: for the terminal, and as Markdown, LaTeX, CSV and JSON."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
+import pandas as pd
 from rich.table import Table
 
-from dfd.evaluation.evaluate import NAMES, Evaluation, Numbers
+from dfd.core.errors import DfdError
+from dfd.evaluation.evaluate import Evaluation
+from dfd.evaluation.numbers import NAMES, Numbers
 
 WITH_INTERVAL = ("auc",)  # in the terminal, whose lines are short; the reports give all of them
+SHOWN = (
+    "auc", "ap", "eer", "accuracy", "log_loss", "pauc", "tpr_1", "tpr_5", "tpr_10", "balanced_accuracy", "f1", "brier",
+    "ece",
+)  # fmt: skip
 
 
 def rows(evaluation: Evaluation) -> Iterator[tuple[str, Numbers]]:
-    """Yield the rows of the headline table."""
+    """Yield the rows of the headline table: levels, methods, and what it is measured against."""
     yield "video", evaluation.video
-    yield "frame", evaluation.frame
+    if evaluation.track:
+        yield "person", evaluation.track
+    yield ("clip" if evaluation.protocol.level == "clip" else "frame"), evaluation.frame
     yield from ((f"  {method}", numbers) for method, numbers in evaluation.methods.items())
+    yield from evaluation.baselines.items()
 
 
 def counted(evaluation: Evaluation) -> str:
@@ -22,25 +33,80 @@ def counted(evaluation: Evaluation) -> str:
     return f"{c['videos']} videos ({c['real']} real, {c['fake']} fake), {c['rows']} rows, {c['groups']} groups"
 
 
+def intervals_caption(evaluation: Evaluation) -> str:
+    """Say what the brackets are."""
+    return f"{100 * evaluation.protocol.confidence:g} % group-bootstrap intervals"
+
+
 def evaluation_table(evaluation: Evaluation, title: str) -> Table:
-    """Return a table for the terminal."""
-    table = Table(
-        title=title, caption="\n".join([counted(evaluation), "95 % group-bootstrap intervals", *evaluation.notes])
-    )
+    """Return a table for the terminal: the metrics that the protocol puts first."""
+    caption = [counted(evaluation), intervals_caption(evaluation), *evaluation.notes]
+    table = Table(title=title, caption="\n".join(caption))
     table.add_column("level", no_wrap=True)
-    for name in NAMES.values():
-        table.add_column(name, justify="right", no_wrap=True)
+    shown = evaluation.protocol.headline
+    for name in shown:
+        table.add_column(NAMES[name], justify="right", no_wrap=True)
     for level, numbers in rows(evaluation):
+        if level in evaluation.baselines and level == "chance":
+            continue  # on the screen there is no room for what everyone knows
         table.add_row(
-            level, *(str(numbers[name]) if name in WITH_INTERVAL else numbers[name].short() for name in NAMES)
+            level, *(str(numbers[name]) if name in WITH_INTERVAL else numbers[name].short() for name in shown)
         )
     return table
 
 
-def markdown_table(evaluation: Evaluation) -> str:
-    """Return the same table in Markdown."""
-    lines = ["| level | " + " | ".join(NAMES.values()) + " |", "|---|" + "--:|" * len(NAMES)]
-    lines += [
-        f"| {level} | " + " | ".join(str(numbers[name]) for name in NAMES) + " |" for level, numbers in rows(evaluation)
+def markdown_table(header: Sequence[str], body: Sequence[Sequence[Any]]) -> str:
+    """Return a table in Markdown, the first column to the left."""
+    lines = ["| " + " | ".join(header) + " |", "|---|" + "--:|" * (len(header) - 1)]
+    return "\n".join(lines + ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in body])
+
+
+def latex_table(header: Sequence[str], body: Sequence[Sequence[Any]]) -> str:
+    """Return a booktabs table in LaTeX."""
+    lines = [f"\\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}", "\\toprule", _latex_row(header), "\\midrule"]
+    return "\n".join([*lines, *(_latex_row(row) for row in body), "\\bottomrule", "\\end{tabular}"]) + "\n"
+
+
+def cells(evaluation: Evaluation) -> tuple[list[str], list[list[str]]]:
+    """Return header and rows of the headline table with every metric."""
+    return ["level", *(NAMES[n] for n in SHOWN)], [
+        [level.strip(), *(str(numbers[n]) if n in numbers else "-" for n in SHOWN)]
+        for level, numbers in rows(evaluation)
     ]
-    return "\n".join(lines)
+
+
+def long_table(evaluation: Evaluation) -> pd.DataFrame:
+    """Return one row per level (or slice) and metric: value, low, high; for spreadsheets and plots."""
+    parts: list[tuple[str, str, Mapping[str, Any]]] = [("level", name.strip(), n) for name, n in rows(evaluation)]
+    parts += [("points", name, numbers) for name, numbers in evaluation.points.items()]
+    parts += [(a, value, n) for a, values in evaluation.slices.items() for value, n in values.items()]
+    return pd.DataFrame(
+        [
+            {"part": part, "name": name, "metric": metric, "value": n.value, "low": n.low, "high": n.high}
+            for part, name, numbers in parts
+            for metric, n in numbers.items()
+        ]
+    )
+
+
+def export(evaluation: Evaluation, form: str) -> str:
+    """Return the evaluation in a named form."""
+    forms: dict[str, Callable[[], str]] = {
+        "csv": lambda: long_table(evaluation).to_csv(index=False),
+        "latex": lambda: latex_table(*cells(evaluation)),
+        "markdown": lambda: markdown_table(*cells(evaluation)) + "\n",
+        "json": evaluation.to_json,
+    }
+    if form not in forms:
+        raise DfdError(f"no form {form!r} to export: allowed are {', '.join(forms)}")
+    return forms[form]()
+
+
+SUFFIXES = {"csv": ".csv", "latex": ".tex", "markdown": ".md", "json": ".json"}
+
+
+def _latex_row(row: Sequence[Any]) -> str:
+    escaped = (str(cell) for cell in row)
+    for sign in "&%_#$":
+        escaped = [cell.replace(sign, f"\\{sign}") for cell in escaped]  # type: ignore[assignment]
+    return " & ".join(escaped) + r" \\"

@@ -1,67 +1,137 @@
 """How well scores rank fakes above reals: exact with ties, weighted, NaN where a class is missing.
 
-Labels are 0 (real) or 1 (fake), scores grow with fakeness and need no bounds; only their order counts.
+Labels are 0 (real) or 1 (fake), scores grow with fakeness and need no bounds; only their order counts. Every number is
+a function of `Counts`, whose leading axes may be thousands of resamples: an estimate and its interval are one code.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 
 
-def cumulative(
-    labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return weights of reals and fakes at or above each distinct score, and those scores, from the highest down."""
+class Counts(NamedTuple):
+    """Weights of reals and fakes at or above each threshold, from the highest down.
+
+    false, true: (..., K), not falling along the last axis, whose end holds the totals. thresholds: (K,).
+    """
+
+    false: np.ndarray
+    true: np.ndarray
+    thresholds: np.ndarray
+
+
+def count(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None) -> Counts:
+    """Count at every distinct score."""
     order = np.argsort(-np.asarray(scores, float), kind="stable")
     scores, labels = np.asarray(scores, float)[order], np.asarray(labels)[order]
     weights = np.ones(len(scores)) if weights is None else np.asarray(weights, float)[order]
-    last = np.flatnonzero(np.append(np.diff(scores) != 0, True))
-    return np.cumsum(weights * (labels == 0))[last], np.cumsum(weights * (labels == 1))[last], scores[last]
+    last = np.flatnonzero(np.append(scores[1:] != scores[:-1], True))
+    return Counts(np.cumsum(weights * (labels == 0))[last], np.cumsum(weights * (labels == 1))[last], scores[last])
+
+
+def rates(counts: Counts) -> tuple[np.ndarray, np.ndarray]:
+    """Return false and true positive rates (..., K + 1) from (0, 0) to (1, 1); NaN where a class is missing."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return tuple(_from_zero(side) / side[..., -1:] for side in counts[:2])  # type: ignore[return-value]
+
+
+def area(counts: Counts) -> np.ndarray:
+    """Return the area under the ROC curve: the probability that a fake scores above a real, ties counting half."""
+    false, true, _ = counts
+    steps, rises = np.diff(false, prepend=0), np.diff(true, prepend=0)
+    won = np.einsum("...k,...k->...", steps, true) - np.einsum("...k,...k->...", steps, rises) / 2
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return won / (false[..., -1] * true[..., -1])
+
+
+def partial_area(counts: Counts, max_fpr: float = 0.1) -> np.ndarray:
+    """Return the area up to a false positive rate, scaled so that chance is 0.5 and perfection 1 (McClish 1989)."""
+    fpr, tpr = rates(counts)
+    width = np.diff(np.minimum(fpr, max_fpr))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = np.nan_to_num(width / np.diff(fpr))  # of the step that lies left of the limit
+    partial = (width * (tpr[..., :-1] + share * np.diff(tpr) / 2)).sum(-1)
+    chance = max_fpr**2 / 2
+    return (1 + (partial - chance) / (max_fpr - chance)) / 2
+
+
+def mean_precision(counts: Counts) -> np.ndarray:
+    """Return the mean precision over recall steps, without interpolation."""
+    false, true, _ = counts
+    with np.errstate(invalid="ignore", divide="ignore"):
+        precision = np.nan_to_num(true / (true + false))
+        value = (np.diff(true, prepend=0) * precision).sum(-1) / true[..., -1]
+    return np.where(false[..., -1] > 0, value, np.nan)
+
+
+def equal_error(counts: Counts) -> np.ndarray:
+    """Return the rate at which false alarms equal misses, by linear interpolation along the ROC curve."""
+    fpr, tpr = rates(counts)
+    gap = fpr + tpr - 1
+    after = np.maximum(1, np.argmax(gap >= 0, axis=-1))[..., None]
+    start, end = (np.take_along_axis(gap, at, -1) for at in (after - 1, after))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = np.where(end > start, -start / (end - start), 0.0)
+    left, right = (np.take_along_axis(fpr, at, -1) for at in (after - 1, after))
+    return np.where(np.isnan(gap[..., -1]), np.nan, (left + share * (right - left))[..., 0])
+
+
+def recall_at(counts: Counts, fpr: float | np.ndarray) -> np.ndarray:
+    """Return the best true positive rate that a threshold reaches at false positive rates up to `fpr` (M,).
+
+    Nothing is interpolated: what is promised can be had. The result is (...,), or (..., M) for several rates.
+    """
+    false, true = rates(counts)
+    wanted = np.atleast_1d(np.asarray(fpr, float))
+    rows = false.reshape(-1, false.shape[-1])
+    # a rate that is meant to be hit exactly must not be missed by a rounding error
+    last = np.stack([np.searchsorted(row, wanted + 1e-12, side="right") - 1 for row in rows])
+    found = np.take_along_axis(true, last.reshape(*false.shape[:-1], len(wanted)), -1)
+    found = np.where(np.isnan(false[..., -1:]), np.nan, found)
+    return found if np.ndim(fpr) else found[..., 0]
+
+
+def precision_at(counts: Counts, recall: np.ndarray) -> np.ndarray:
+    """Return the precision (..., M) at the highest threshold that reaches each recall (M,)."""
+    false, true, _ = counts
+    with np.errstate(invalid="ignore", divide="ignore"):
+        precision = np.nan_to_num(true / (true + false))
+    rows = (true / np.maximum(true[..., -1:], 1e-300)).reshape(-1, true.shape[-1])
+    first = np.stack([np.searchsorted(row, recall - 1e-12) for row in rows]).clip(max=true.shape[-1] - 1)
+    return np.take_along_axis(precision, first.reshape(*true.shape[:-1], len(recall)), -1)
 
 
 def roc_curve(
     labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return false and true positive rates and thresholds, from (0, 0) at +inf down to (1, 1)."""
-    false, true, thresholds = cumulative(labels, scores, weights)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        fpr, tpr = np.append(0, false) / false[-1], np.append(0, true) / true[-1]
-    return fpr, tpr, np.append(np.inf, thresholds)
+    counts = count(labels, scores, weights)
+    return *rates(counts), np.append(np.inf, counts.thresholds)
 
 
 def pr_curve(
     labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return precision, recall and thresholds, from the highest threshold down."""
-    false, true, thresholds = cumulative(labels, scores, weights)
+    false, true, thresholds = count(labels, scores, weights)
     with np.errstate(invalid="ignore", divide="ignore"):
         return true / (true + false), true / true[-1], thresholds
 
 
 def roc_auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None) -> float:
-    """Return the probability that a fake scores above a real, ties counting half."""
-    fpr, tpr, _ = roc_curve(labels, scores, weights)
-    return float(np.trapezoid(tpr, fpr))
+    """Return the area under the ROC curve."""
+    return float(area(count(labels, scores, weights)))
 
 
 def average_precision(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None) -> float:
-    """Return the mean precision over recall steps, without interpolation."""
-    if not np.any(np.asarray(labels) == 0):
-        return float("nan")
-    precision, recall, _ = pr_curve(labels, scores, weights)
-    return (
-        float(np.sum(np.diff(recall, prepend=0) * np.nan_to_num(precision)))
-        if np.isfinite(recall[-1])
-        else float("nan")
-    )
+    """Return the mean precision over recall steps."""
+    return float(mean_precision(count(labels, scores, weights)))
 
 
 def eer(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None) -> float:
-    """Return the rate at which false alarms equal misses, by linear interpolation along the ROC curve."""
-    fpr, tpr, _ = roc_curve(labels, scores, weights)
-    gap = fpr - (1 - tpr)
-    if np.isnan(gap).any():
-        return float("nan")
-    after = int(np.argmax(gap >= 0))
-    before = max(0, after - 1)
-    step = gap[after] - gap[before]
-    share = 0.0 if step == 0 else -gap[before] / step
-    return float(fpr[before] + share * (fpr[after] - fpr[before]))
+    """Return the equal error rate."""
+    return float(equal_error(count(labels, scores, weights)))
+
+
+def _from_zero(side: np.ndarray) -> np.ndarray:
+    return np.concatenate([np.zeros((*side.shape[:-1], 1)), side], -1)

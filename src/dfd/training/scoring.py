@@ -74,9 +74,11 @@ class Scoring(pl.LightningModule):
 def prediction_table(rows: Rows, records: Sequence[Record]) -> pd.DataFrame:
     """Turn rows into a prediction table by looking their videos up among the records of the split."""
     shown = [records[video] for video in rows.video]
+    attributes = sorted({name for record in records for name in record.attributes})
     return tidy(
         pd.DataFrame(
-            {
+            {name: [record.attributes.get(name, "unknown") for record in shown] for name in attributes}
+            | {
                 "video": [record.id for record in shown],
                 "dataset": [record.dataset for record in shown],
                 "method": [record.method for record in shown],

@@ -1,0 +1,281 @@
+"""Predictions that others made: CSV, JSON and pickles of any code, joined with labels by name, into one table.
+
+Pickles are read without running what they hold: only plain containers and NumPy arrays are let in.
+"""
+
+import json
+import pickle
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from dfd.core.errors import DfdError
+from dfd.core.predictions import COLUMNS, tidy
+from dfd.core.predictions import read as read_table
+
+SUFFIXES = (".csv", ".parquet", ".json", ".pkl", ".pickle")
+NAME = ("video", "filename", "file", "name", "path", "image", "img", "img_name", "img_path", "id")
+SCORE = ("score", "prediction", "pred", "prob", "probability", "fake_prob", "p_fake", "output")
+LABEL = ("label", "target", "is_fake", "gt", "ground_truth", "y", "y_true")
+WORDS = {"real": 0, "fake": 1, "0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+UNNAMED = "row "
+
+
+class Imported(NamedTuple):
+    """A prediction table, labelled videos without a prediction, and what a reader must know."""
+
+    table: pd.DataFrame
+    missing: pd.DataFrame
+    notes: list[str]
+
+
+class Columns(NamedTuple):
+    """What one file says: names, and scores or labels or both, and anything else as attributes."""
+
+    rows: pd.DataFrame
+    has_score: bool
+    has_label: bool
+
+
+def read_file(path: Path) -> Columns:
+    """Read any file of predictions or labels."""
+    if not path.is_file():
+        raise DfdError(f"no predictions at {path}")
+    try:
+        if path.suffix == ".parquet":
+            rows = read_table(path)[0]
+        elif path.suffix == ".csv":
+            rows = pd.read_csv(path, dtype=str, skipinitialspace=True)
+        elif path.suffix == ".json":
+            rows = _from_json(json.loads(path.read_text()))
+        elif path.suffix in (".pkl", ".pickle"):
+            rows = _from_results(_unpickle(path))
+        else:
+            raise DfdError(f"{path} is no {', '.join(SUFFIXES)} file")
+    except (ValueError, UnicodeDecodeError, EOFError) as error:
+        raise DfdError(f"{path} cannot be read ({str(error).splitlines()[0]}): is it damaged?") from error
+    return _understood(rows, path)
+
+
+def join(predictions: Columns, labels: Columns | None, name: str) -> Imported:
+    """Join predictions with labels by name, and give the columns that are missing sensible values."""
+    notes: list[str] = []
+    rows, missing = predictions.rows, None
+    if labels is not None:
+        rows, missing, notes = _joined(rows.drop(columns="label", errors="ignore"), labels.rows)
+    elif not predictions.has_label:
+        raise DfdError(f"{name} holds no labels: give a second file with the columns video and label (0 real, 1 fake)")
+    rows = _with_videos(rows)
+    notes += [] if "group" in rows else ["no column group: videos are resampled, as if no person were in two of them"]
+    absent = None if missing is None else _completed(missing.assign(t=0.0, score=0.5), name)[list(COLUMNS)]
+    absent = pd.DataFrame(columns=list(COLUMNS)) if absent is None else absent
+    return Imported(tidy(_completed(rows, name)), absent.drop(columns=["t", "score"]), notes)
+
+
+def _understood(rows: pd.DataFrame, path: Path) -> Columns:
+    """Rename what is known by other names; a `label` that is no label is a DFDC submission's score."""
+    lower = rows.rename(columns={column: str(column).strip().lower() for column in rows.columns})
+    found = {wanted: next((c for c in names if c in lower.columns), None) for wanted, names in
+             (("video", NAME), ("score", SCORE), ("label", LABEL))}  # fmt: skip
+    if found["video"] is None:
+        have = ", ".join(map(str, rows.columns[:8]))
+        raise DfdError(f"{path} has no column of names ({', '.join(NAME[:5])}, ...); it has {have}")
+    lower = lower.rename(columns={old: new for new, old in found.items() if old is not None})
+    lower["video"] = lower["video"].astype(str).str.replace("\\", "/", regex=False)
+    if found["label"] is not None:
+        words = lower["label"].astype(str).str.strip().str.lower()
+        if words.isin(list(WORDS)).all():
+            lower["label"] = words.map(WORDS).astype(int)
+        elif found["score"] is None:
+            lower = lower.rename(columns={"label": "score"})
+        else:
+            odd = words[~words.isin(list(WORDS))].iloc[0]
+            raise DfdError(f"{path}: {odd!r} is no label; labels are 0 (real) or 1 (fake)")
+    for column in ("score", "t"):
+        if column in lower.columns:
+            lower[column] = _numbers(lower[column], column, path)
+    if "t" in lower.columns and lower["t"].isna().any():
+        count = int(lower["t"].isna().sum())
+        raise DfdError(
+            f"{path}: {count} rows have no t, the others have: frames and videos are mixed; one level a file"
+        )
+    return Columns(lower, "score" in lower.columns, "label" in lower.columns)
+
+
+def _numbers(column: pd.Series, name: str, path: Path) -> pd.Series:
+    values = pd.to_numeric(column, errors="coerce")
+    odd = column[values.isna() & column.notna()]
+    if len(odd):
+        raise DfdError(f"{path}: {odd.iloc[0]!r} in column {name} is no number")
+    return values
+
+
+def _joined(rows: pd.DataFrame, labels: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
+    """Match names exactly, else without folders, else without their ending; the first way that finds any."""
+    known = labels.drop(columns=["score", "t"], errors="ignore").drop_duplicates()
+    twice = known["video"].duplicated()
+    if twice.any():
+        raise DfdError(f"{known.loc[twice, 'video'].iloc[0]!r} has two labels that contradict each other")
+    for shorten in (str, lambda name: PurePosixPath(name).name, lambda name: PurePosixPath(name).stem, _folder):
+        theirs, ours = rows["video"].map(shorten), known["video"].map(shorten)
+        shared = theirs.isin(set(ours))
+        if shared.any() and not ours.duplicated().any():
+            break
+    else:
+        raise DfdError(
+            f"no prediction's name is among the labels: {rows['video'].iloc[0]!r} and {known['video'].iloc[0]!r}"
+        )
+    more = known.drop(columns="video").set_index(ours)
+    columns = [column for column in rows.columns if column not in more.columns]
+    joined = rows.loc[shared, columns].join(more, on=theirs[shared].rename("key"))
+    notes = []
+    if not shared.all():
+        first = rows.loc[~shared, "video"].iloc[0]
+        notes.append(f"{int((~shared).sum())} predictions are of unknown videos and left out, the first of {first!r}")
+    return joined, known[~ours.isin(set(theirs))], notes
+
+
+def _with_videos(rows: pd.DataFrame) -> pd.DataFrame:
+    """Split names of pictures into a video and a time, where a folder holds several."""
+    if "t" in rows.columns:
+        return rows
+    names = rows["video"]
+    if names.str.startswith(UNNAMED).all() or not names.str.lower().str.endswith(PICTURES).all():
+        return rows.assign(t=rows.groupby("video").cumcount().astype(float))
+    folders = names.map(lambda name: PurePosixPath(name).parent.as_posix())
+    if folders.nunique() == len(folders) or (folders == ".").all():
+        return rows.assign(t=0.0)
+    number = names.map(lambda name: re.sub(r"\D", "", PurePosixPath(name).stem) or "0").astype(float)
+    return rows.assign(video=folders, t=number)
+
+
+def _completed(rows: pd.DataFrame, name: str) -> pd.DataFrame:
+    defaults: dict[str, Any] = {"dataset": name, "method": np.where(rows["label"] == 1, "fake", "real")}
+    defaults["group"] = rows["video"]
+    return rows.assign(**{column: value for column, value in defaults.items() if column not in rows.columns})
+
+
+def _folder(name: str) -> str:
+    """Return the folder of a frame, which is often its video."""
+    return PurePosixPath(name).parent.name or name
+
+
+def _from_json(data: Any) -> pd.DataFrame:
+    """Read {name: score}, {name: {label: ...}} as DFDC has it, a list of objects, or a DeepfakeBench dataset index."""
+    if isinstance(data, list):
+        return pd.DataFrame(data)
+    if not isinstance(data, dict) or not data:
+        raise DfdError("a JSON file of predictions is a list of objects or an object by name")
+    if {"pred", "label"} <= set(data):
+        return _from_results(data)
+    first = next(iter(data.values()))
+    if not isinstance(first, dict):
+        return pd.DataFrame({"video": list(data), "score": list(data.values())})
+    if "label" in first or "is_fake" in first:
+        return pd.DataFrame([{"video": name, **_plain(values)} for name, values in data.items()])
+    return _from_index(data)
+
+
+def _from_index(data: Mapping[str, Any]) -> pd.DataFrame:
+    """Read the labels of a DeepfakeBench index: dataset, class, split, perhaps compression, video."""
+    rows = []
+    for dataset, classes in data.items():
+        for name, splits in classes.items():
+            for video, values in _videos(splits.get("test", {})):
+                real = name.lower().endswith("real")
+                frames = [frame.replace("\\", "/") for frame in values.get("frames", [])]
+                folder = PurePosixPath(frames[0]).parent.as_posix() if frames else video
+                rows.append(
+                    {"video": folder, "label": int(not real), "method": "real" if real else name, "dataset": dataset}
+                )
+    return pd.DataFrame(rows)
+
+
+def _videos(node: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    found: list[tuple[str, Mapping[str, Any]]] = []
+    for name, value in node.items():
+        found += [(name, value)] if "frames" in value else _videos(value)
+    return found
+
+
+def _from_results(data: Any) -> pd.DataFrame:
+    """Read a dictionary of arrays as DeepfakeBench saves it: pred, label, and names if it kept them."""
+    if not isinstance(data, Mapping):
+        raise DfdError(f"a pickle of predictions holds a dictionary, this one a {type(data).__name__}")
+    scores = next((data[key] for key in ("pred", "score", "prob") if key in data), None)
+    names = next((data[key] for key in ("img_names", "image", "name", "video", "path") if key in data), None)
+    if scores is None and names is None:
+        raise DfdError(f"this file holds neither pred nor names, but {', '.join(map(str, list(data)[:8]))}")
+    length = len(scores if scores is not None else names)  # type: ignore[arg-type]
+    columns: dict[str, Any] = {
+        "video": [_first(n) for n in names] if names is not None else [f"{UNNAMED}{i}" for i in range(length)]
+    }
+    if scores is not None:
+        columns["score"] = np.asarray(scores, float).reshape(length, -1)[:, -1]
+    if "label" in data:
+        columns["label"] = np.asarray(data["label"], float).reshape(length, -1)[:, -1].astype(int).astype(str)
+    wrong = {name: len(column) for name, column in columns.items() if len(column) != length}
+    if wrong:
+        raise DfdError(f"columns differ in length: {length} and {wrong}")
+    return pd.DataFrame(columns)
+
+
+def _first(name: Any) -> str:
+    """Return a clip's first frame."""
+    return str(name[0]) if isinstance(name, (list, tuple, np.ndarray)) else str(name)
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if isinstance(value, (str, int, float, bool))}
+
+
+ALLOWED = {
+    ("numpy", "ndarray"), ("numpy", "dtype"),
+    *((module, name) for module in ("numpy.core.multiarray", "numpy._core.multiarray")
+      for name in ("_reconstruct", "scalar")),
+    *((module, "_frombuffer") for module in ("numpy.core.numeric", "numpy._core.numeric")),
+    ("collections", "OrderedDict"), ("_codecs", "encode"),
+}  # fmt: skip
+
+
+class _Plain(pickle.Unpickler):
+    """Lets in arrays and containers, and nothing that could run."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Return an allowed class, or refuse the file."""
+        if (module, name) not in ALLOWED:
+            raise DfdError(f"this pickle asks for {module}.{name}: only arrays and plain containers are read")
+        return super().find_class(module, name)
+
+
+def _unpickle(path: Path) -> Any:
+    try:
+        with path.open("rb") as file:
+            return _Plain(file).load()
+    except DfdError as error:
+        raise DfdError(f"{path}: {error}") from None
+    except Exception as error:  # a damaged pickle raises nearly anything
+        raise DfdError(f"{path} is damaged or no pickle ({type(error).__name__}: {error})") from error
+
+
+def read_all(paths: Sequence[Path]) -> dict[str, Imported]:
+    """Read prediction files and at most one of labels; return the tables by the file's name."""
+    files = {path: read_file(path) for path in paths}
+    labels = [path for path, columns in files.items() if columns.has_label and not columns.has_score]
+    if len(labels) > 1:
+        raise DfdError(f"two files hold labels only, {labels[0]} and {labels[1]}: give one")
+    scored = {path: columns for path, columns in files.items() if columns.has_score}
+    if not scored:
+        raise DfdError(f"{', '.join(map(str, paths))}: no column of scores ({', '.join(SCORE[:5])}, ...)")
+    known, dataset = (files[labels[0]], labels[0].stem) if labels else (None, None)
+    return {_name(path, list(scored)): join(columns, known, dataset or path.stem) for path, columns in scored.items()}
+
+
+def _name(path: Path, paths: Sequence[Path]) -> str:
+    same = sum(other.stem == path.stem for other in paths) > 1
+    return path.as_posix() if same else path.stem

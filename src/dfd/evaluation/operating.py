@@ -1,0 +1,103 @@
+"""What a validation split decides, once: calibration, thresholds, and a band in which no verdict is given."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dfd.core.errors import DfdError
+from dfd.evaluation.numbers import Number
+from dfd.evaluation.protocol import Protocol, by_video
+from dfd.metrics.bootstrap import intervals, resample
+from dfd.metrics.calibration import METHODS, Calibration, conformal_band, fit
+from dfd.metrics.decisions import best_threshold, threshold_at
+from dfd.metrics.measures import OfCounts
+from dfd.metrics.pooling import How, pool_scores
+from dfd.metrics.probabilities import are_probabilities
+from dfd.metrics.ranking import Counts, rates
+
+FILE = "operating.json"  # beside a run's checkpoints
+ERROR = 0.1  # of a verdict outside the band, per class
+
+
+@dataclass(frozen=True)
+class Operating:
+    """Everything that was fitted to validation videos; scores are a video's raw ones."""
+
+    calibrations: Mapping[str, Mapping[str, list[float]]]
+    chosen: str
+    thresholds: Mapping[str, Number]
+    band: tuple[float, float] | None
+    error: float
+    pool: How
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def pooled(self, scores: np.ndarray) -> float:
+        """Return the score of one video from those of its rows; NaN if there are none."""
+        rows = np.zeros(len(scores), int)
+        return float(pool_scores(rows, scores, self.pool)[0]) if len(scores) else float("nan")
+
+    def calibrate(self, scores: np.ndarray, method: str | None = None) -> np.ndarray:
+        """Return probabilities."""
+        name = method or self.chosen
+        return Calibration(name, self.calibrations[name])(scores)
+
+    def verdict(self, score: float) -> str:
+        """Return fake, real or inconclusive."""
+        if self.band is None:
+            return "fake" if score >= self.thresholds["balanced"].value else "real"
+        return "real" if score < self.band[0] else "fake" if score > self.band[1] else "inconclusive"
+
+    def write(self, folder: Path) -> None:
+        """Write beside a run's checkpoints."""
+        (folder / FILE).write_text(json.dumps(asdict(self), indent=2))
+
+    @classmethod
+    def read(cls, folder: Path) -> "Operating | None":
+        """Return what a run's validation decided, if it did."""
+        path = folder / FILE
+        if not path.is_file():
+            return None
+        try:
+            data = json.loads(path.read_text())
+            thresholds = {name: Number(**number) for name, number in data["thresholds"].items()}
+            band = None if data["band"] is None else (float(data["band"][0]), float(data["band"][1]))
+            return cls(**data | {"thresholds": thresholds, "band": band})
+        except (ValueError, KeyError, TypeError) as error:
+            raise DfdError(f"{path} is damaged ({error}): make it anew with eval.py run=... split=val") from error
+
+
+def decide(table: pd.DataFrame, protocol: Protocol, facts: Mapping[str, Any] | None = None) -> Operating:
+    """Fit everything to the videos of a validation table."""
+    videos = by_video(table, protocol)
+    labels, scores, groups = (videos[name].to_numpy() for name in ("label", "score", "group"))
+    methods = METHODS if are_probabilities(scores) else ("platt", "isotonic")
+    calibrations = {method: dict(fit(method, labels, scores).parameters) for method in methods}
+    chosen, notes = protocol.calibration, []
+    if chosen not in methods:
+        notes.append(f"scores are no probabilities: calibrated by platt, not {chosen}")
+        chosen = "platt"
+    band = conformal_band(labels, scores, ERROR)
+    if band is None:
+        notes.append(f"no band: {ERROR:.0%} errors per class need {round(1 / ERROR) - 1} validation videos of each")
+    name = f"fpr_{protocol.false_alarms:g}"
+    reach = {name: OfCounts(lambda counts: _threshold(counts, protocol.false_alarms))}
+    limits = intervals(resample(reach, labels, scores, groups, resamples=protocol.resamples), protocol.confidence)
+    thresholds = {
+        "balanced": Number(best_threshold(labels, scores)),
+        name: Number(threshold_at(labels, scores, protocol.false_alarms), *limits.get(name, (np.nan, np.nan))),
+    }
+    counts = {"videos": len(videos), "real": int((labels == 0).sum()), "fake": int((labels == 1).sum())}
+    return Operating(calibrations, chosen, thresholds, band, ERROR, protocol.pool, {**(facts or {}), **counts}, notes)
+
+
+def _threshold(counts: Counts, fpr: float) -> np.ndarray:
+    """Return the lowest threshold of every resample whose false positive rate is at most `fpr`."""
+    false, _ = rates(counts)
+    last = (false[..., 1:] <= fpr + 1e-12).sum(-1) - 1
+    return np.where(last >= 0, counts.thresholds[np.maximum(last, 0)], np.nan)

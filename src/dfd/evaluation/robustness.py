@@ -1,0 +1,106 @@
+"""From prediction tables of corrupted videos to curves over levels and a mean corrupted AUC."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import pandas as pd
+
+from dfd.evaluation.figures import Line, lines
+from dfd.evaluation.numbers import Number
+from dfd.evaluation.protocol import Protocol, units_of
+from dfd.evaluation.tables import markdown_table
+from dfd.metrics.bootstrap import interval, resample
+from dfd.metrics.measures import OfCounts
+from dfd.metrics.ranking import area, roc_auc
+
+AUC = {"auc": OfCounts(area)}
+CLEAN = "clean"
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """AUC without corruption, of every kind at every level, per kind over its levels, and over all.
+
+    Means weigh kinds alike; `loss` is clean minus mean, with the interval of that difference on the same people.
+    """
+
+    clean: Number
+    each: dict[str, dict[int, Number]]
+    kinds: dict[str, Number]
+    mean: Number
+    loss: Number
+
+    def to_json(self) -> str:
+        """Return JSON."""
+        return json.dumps(asdict(self), indent=2).replace("NaN", "null")
+
+
+def robustness(
+    clean: pd.DataFrame, corrupted: Mapping[tuple[str, int], pd.DataFrame], protocol: Protocol, seed: int = 0
+) -> Robustness:
+    """Compare tables of the same videos; every resample draws the same people for all conditions."""
+    values, draws = {}, {}
+    for name, table in {(CLEAN, 0): clean, **corrupted}.items():
+        units = units_of(table, protocol)
+        labels, scores, groups = (units[column].to_numpy() for column in ("label", "score", "group"))
+        values[name] = roc_auc(labels, scores)
+        resampled = resample(AUC, labels, scores, groups, resamples=protocol.resamples, seed=seed)
+        draws[name], count = resampled.values.get("auc", np.empty(0)), resampled.groups
+
+    def number(value: float, drawn: np.ndarray) -> Number:
+        return Number(value, *map(float, interval(drawn, count, protocol.confidence))) if len(drawn) else Number(value)
+
+    kinds = list(dict.fromkeys(kind for kind, _ in corrupted))
+    members = {kind: [name for name in corrupted if name[0] == kind] for kind in kinds}
+    by_kind = {kind: np.mean([draws[name] for name in names], 0) for kind, names in members.items()}
+    of_kind = {kind: float(np.mean([values[name] for name in names])) for kind, names in members.items()}
+    mean, drawn = float(np.mean(list(of_kind.values()))), np.mean(list(by_kind.values()), 0)
+    return Robustness(
+        number(values[CLEAN, 0], draws[CLEAN, 0]),
+        {
+            kind: {level: number(values[kind, level], draws[kind, level]) for _, level in members[kind]}
+            for kind in kinds
+        },
+        {kind: number(of_kind[kind], by_kind[kind]) for kind in kinds},
+        number(mean, drawn),
+        number(values[CLEAN, 0] - mean, draws[CLEAN, 0] - drawn),
+    )
+
+
+def curves(found: Robustness) -> list[tuple[str, str]]:
+    """Draw AUC over levels: all kinds in one figure, then each with its band."""
+    styles = {kind: f"c{1 + i % 7}" for i, kind in enumerate(found.each)}
+    series = {kind: _series(found, kind, styles[kind]) for kind in found.each}
+    low = min(0.5, *(float(np.min(line.y)) for line in series.values()))
+    bottom = max(0.0, np.floor(10 * low) / 10)
+    levels = sorted({level for line in series.values() for level in line.x})
+    marks = [(level, "clean" if level == 0 else f"{level:g}") for level in levels]
+    grid = [(float(v), f"{v:.1f}") for v in np.arange(bottom, 1.01, 0.1)]
+    options = {"y_range": (bottom, 1.0), "ticks": (marks, grid)}
+    plain = [line._replace(band=None) for line in series.values()]
+    drawn = [("All kinds", lines(plain, "level", "AUC", **options))]  # type: ignore[arg-type]
+    return drawn + [(kind, lines([line], "level", "AUC", **options)) for kind, line in series.items()]  # type: ignore[arg-type]
+
+
+def markdown(found: Robustness, levels: Sequence[int]) -> str:
+    """Return the matrix of kinds and levels."""
+    body = [
+        [
+            kind,
+            *(found.each[kind][level].short() if level in found.each[kind] else "-" for level in levels),
+            str(number),
+        ]
+        for kind, number in found.kinds.items()
+    ]
+    header = ["AUC", *(f"level {level}" for level in levels), "mean"]
+    ending = f"Clean {found.clean}; mean corrupted AUC {found.mean}; loss {found.loss}."
+    return markdown_table(header, body) + f"\n\n{ending}\n"
+
+
+def _series(found: Robustness, kind: str, style: str) -> Line:
+    numbers = {0: found.clean, **found.each[kind]}
+    low, high = ([getattr(number, side) for number in numbers.values()] for side in ("low", "high"))
+    band = None if np.isnan(low).any() else (low, high)
+    return Line(list(numbers), [number.value for number in numbers.values()], style, kind, band)

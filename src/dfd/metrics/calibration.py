@@ -1,0 +1,98 @@
+"""Make probabilities honest, and say where a detector should rather not decide; fitted on validation scores only."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import expit, log1p
+
+from dfd.core.errors import DfdError
+from dfd.metrics.probabilities import are_probabilities
+
+Method = Literal["none", "temperature", "platt", "beta", "isotonic"]
+METHODS: tuple[str, ...] = get_args(Method)
+TINY = 1e-7
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A map from scores to probabilities: `parameters` of a logistic model, or `x` and `y` of a step-wise line."""
+
+    method: str
+    parameters: Mapping[str, list[float]]
+
+    def __call__(self, scores: np.ndarray) -> np.ndarray:
+        """Return calibrated probabilities."""
+        scores = np.asarray(scores, float)
+        if self.method == "none":
+            return scores
+        if self.method == "isotonic":
+            return np.interp(scores, self.parameters["x"], self.parameters["y"])
+        return expit(_features(self.method, scores, bool(self.parameters["logit"][0])) @ self.parameters["w"])
+
+
+def fit(method: str, labels: np.ndarray, scores: np.ndarray) -> Calibration:
+    """Fit a calibration to labels and scores.
+
+    temperature scales log-odds; platt also shifts them (any score will do); beta is Kull et al. 2017; isotonic is the
+    best rising step function. Targets are smoothed as Platt did (1999), so that perfect separation stays finite.
+    """
+    labels, scores = np.asarray(labels), np.asarray(scores, float)
+    if method not in METHODS:
+        raise DfdError(f"calibration={method!r} is unknown: allowed are {', '.join(METHODS)}")
+    if len(set(labels.tolist())) < 2:
+        raise DfdError("a calibration needs reals and fakes, the validation split holds one class only")
+    if method == "none":
+        return Calibration(method, {})
+    if method == "isotonic":
+        return Calibration(method, _isotonic(labels, scores))
+    probable = are_probabilities(scores)
+    if method != "platt" and not probable:
+        raise DfdError(f"calibration={method} needs probabilities, these scores leave [0, 1]: use platt or isotonic")
+    features = _features(method, scores, probable)
+    fakes, reals = int(labels.sum()), int((1 - labels).sum())
+    target = np.where(labels == 1, (fakes + 1) / (fakes + 2), 1 / (reals + 2))
+
+    def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
+        z = features @ weights
+        return float((np.logaddexp(0, z) - target * z).mean()), features.T @ (expit(z) - target) / len(z)
+
+    slopes = features.shape[1] - (method != "temperature")
+    bounds = [(0.0, None)] * slopes + [(None, None)] * (features.shape[1] - slopes)
+    start = np.append(np.ones(slopes), np.zeros(features.shape[1] - slopes))
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds)
+    return Calibration(method, {"w": found.x.tolist(), "logit": [float(probable)]})
+
+
+def conformal_band(labels: np.ndarray, scores: np.ndarray, error: float = 0.1) -> tuple[float, float] | None:
+    """Return the band within which a verdict would be wrong too often: below it real, above it fake.
+
+    Of new reals at most the share `error` is called fake, of new fakes at most that share real (split conformal per
+    class, Vovk 2012), whatever the detector, if they come as the validation videos did. None if a class has fewer
+    videos than that promise needs.
+    """
+    real, fake = (np.sort(np.asarray(scores, float)[np.asarray(labels) == label]) for label in (0, 1))
+    if min(len(real), len(fake)) < 1 / error - 1:
+        return None
+    upper = real[int(np.ceil((len(real) + 1) * (1 - error))) - 1]
+    lower = fake[len(fake) - int(np.ceil((len(fake) + 1) * (1 - error)))]
+    return float(min(lower, upper)), float(max(lower, upper))
+
+
+def _features(method: str, scores: np.ndarray, probable: bool) -> np.ndarray:
+    one = np.ones(len(scores))
+    if not probable:
+        return np.stack([scores, one], 1)
+    p = np.clip(scores, TINY, 1 - TINY)
+    odds = np.log(p) - log1p(-p)
+    columns = {"temperature": [odds], "platt": [odds, one], "beta": [np.log(p), -log1p(-p), one]}
+    return np.stack(columns[method], 1)
+
+
+def _isotonic(labels: np.ndarray, scores: np.ndarray) -> dict[str, list[float]]:
+    from sklearn.isotonic import IsotonicRegression
+
+    model = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(scores, labels)
+    return {"x": model.X_thresholds_.tolist(), "y": model.y_thresholds_.tolist()}

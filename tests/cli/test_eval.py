@@ -1,0 +1,102 @@
+"""Evaluating a run: several datasets, corruptions, protocols, validation, and what is kept with the run."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from dfd.cli.eval import several
+from tests.cli.conftest import SMALL, run
+
+FEW = [*SMALL, "data.loader.eval_frames=2"]
+
+
+def evaluated(workplace, *more):
+    done = run(workplace, "python eval.py run=outputs/demo", *more)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def test_several_datasets_are_told_from_one():
+    assert several(["data=[ffpp,celebdf]", "run=x"]) == ["ffpp", "celebdf"]
+    assert several(["data=ffpp", "data.crops.groups=2"]) == []
+    assert several([]) == []
+
+
+@pytest.mark.slow
+def test_several_datasets_make_a_matrix_and_roots_are_given_by_name(workplace):
+    root = workplace / "FaceForensics++"
+    out = evaluated(workplace, "data=[ffpp,celebdf]", f"roots={{ffpp: {root}}}", "output=cross", *FEW)
+    assert "macro average" in out
+    folder = workplace / "cross" / "ffpp+celebdf-sample"
+    found = json.loads((folder / "cross.json").read_text())
+    assert set(found["mixed"]) == {"ffpp", "celebdf-sample"}
+    assert "celebdf-sample: rendered stand-ins" in (folder / "cross.html").read_text()
+    assert {path.name for path in (workplace / "cross").iterdir()} == {
+        "ffpp-test", "celebdf-sample-test", "ffpp+celebdf-sample",
+    }  # fmt: skip
+
+
+@pytest.mark.slow
+def test_corruptions_are_scored_on_the_same_videos(workplace):
+    more = ["corruption=deeperforensics", "corruption.kinds=[contrast,h264]", "corruption.levels=[5]", "output=robust"]
+    assert "mean corrupted AUC" in evaluated(workplace, "data=ffpp", "corruption.keep=false", *more, *FEW)
+    folder = workplace / "robust" / "corruption-deeperforensics"
+    found = json.loads((folder / "robustness.json").read_text())
+    assert list(found["each"]) == ["contrast", "h264"]
+    clean = pd.read_parquet(workplace / "robust" / "predictions.parquet")
+    dark = pd.read_parquet(folder / "contrast-5.parquet")
+    assert clean[["video", "t"]].equals(dark[["video", "t"]])
+    assert (clean["score"] != dark["score"]).any()
+    assert not list((workplace / "data" / "processed").glob("*/*-contrast5-*/crops"))
+
+
+@pytest.mark.slow
+def test_validation_is_kept_with_the_run_and_test_is_logged(workplace):
+    demo = workplace / "outputs" / "demo"
+    before = json.loads((demo / "operating.json").read_text())
+    assert before["facts"]["videos"] == before["facts"]["real"] + before["facts"]["fake"]
+    looks = len((demo / "test_touches.jsonl").read_text().splitlines())
+    evaluated(workplace, "data=ffpp", "split=val", "output=val", *FEW)
+    assert len((demo / "test_touches.jsonl").read_text().splitlines()) == looks
+    evaluated(workplace, "data=ffpp", "eval=deepfakebench", "output=again", *FEW)
+    last = json.loads((demo / "test_touches.jsonl").read_text().splitlines()[-1])
+    assert "eval=deepfakebench" in last["command"]
+    assert 0 <= last["auc"] <= 1
+    page = (workplace / "again" / "report.html").read_text()
+    assert f"looked at this test split {looks + 1} time" in page
+    assert "Compatible and correct" in page
+
+
+@pytest.mark.slow
+def test_the_oracle_is_shown_beside_the_honest_choice(workplace):
+    evaluated(workplace, "data=ffpp", "oracle=true", "output=oracle", *FEW)
+    selection = json.loads((workplace / "oracle" / "facts.json").read_text())["selection"]
+    assert set(selection["all"]) == {"best.ckpt", "last.ckpt"}
+    assert selection["best"] >= selection["chosen"]
+
+
+@pytest.mark.slow
+def test_a_sweep_over_datasets_makes_one_table(workplace):
+    done = run(workplace, "python eval.py -m run=outputs/demo data=ffpp,celebdf", *FEW)
+    assert done.returncode == 0, done.stderr[-3000:]
+    (sweep,) = [path.parent for path in (workplace / "outputs" / "sweeps").glob("*/evaluations.txt")]
+    assert set(pd.read_csv(sweep / "comparison.csv")["dataset"]) == {"ffpp-sample", "celebdf-sample"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ("eval=vidoe", "Could not find 'eval/vidoe'"),
+        ("eval.pool=vote", "eval.pool='vote': allowed are mean"),
+        ("data=ffpp corruption=quick corruption.kinds=[fog] data.loader.workers=0", "no corruption 'fog'"),
+        ("data=[ffpp,mine]", "mine"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(workplace, more, message):
+    done = run(workplace, f"python eval.py run=outputs/demo {more}")
+    assert done.returncode == 2, done.stderr[-2000:]
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("error: ")
+    assert message in last

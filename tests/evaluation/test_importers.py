@@ -1,0 +1,147 @@
+"""Anyone's predictions: CSV, JSON, pickles, joined by name; what is wrong is one line."""
+
+import json
+import pickle
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dfd.core.errors import DfdError
+from dfd.evaluation.importers import read_all
+
+
+def write(folder: Path, name: str, text: str) -> Path:
+    (folder / name).write_text(text)
+    return folder / name
+
+
+def only(*paths):
+    (imported,) = read_all(paths).values()
+    return imported
+
+
+LABELS = "filename,label\na.mp4,0\nb.mp4,1\nc.mp4,1\n"
+
+
+def test_predictions_and_labels_are_joined_by_name_in_any_order(tmp_path):
+    labels = write(tmp_path, "labels.csv", LABELS)
+    theirs = write(tmp_path, "p.csv", "path,prob\nvideos/c,0.9\nvideos/a,0.1\nvideos/b,0.4\n")
+    rows = only(theirs, labels).table.set_index("video")
+    assert rows.loc["videos/c", ["label", "score"]].tolist() == [1, 0.9]
+    assert rows["label"].to_dict() == {"videos/a": 0, "videos/b": 1, "videos/c": 1}
+    assert set(rows["dataset"]) == {"labels"}
+
+
+def test_a_dfdc_submission_says_label_for_score(tmp_path):
+    submission = write(tmp_path, "submission.csv", "filename,label\na.mp4,0.5\nb.mp4,0.01\nc.mp4,0.99\n")
+    truth = write(tmp_path, "metadata.json", json.dumps({"a.mp4": {"label": "REAL"}, "b.mp4": {"label": "FAKE"},
+                                                         "c.mp4": {"is_fake": 1, "label": "FAKE"}}))  # fmt: skip
+    rows = only(submission, truth).table
+    assert rows[["label", "score"]].to_numpy().tolist() == [[0, 0.5], [1, 0.01], [1, 0.99]]
+
+
+def test_what_is_missing_or_unknown_is_counted(tmp_path):
+    labels = write(tmp_path, "labels.csv", LABELS)
+    imported = only(write(tmp_path, "p.csv", "video,score\na.mp4,0.1\nb.mp4,0.8\nzz.mp4,0.8\n"), labels)
+    assert imported.missing["video"].tolist() == ["c.mp4"]
+    assert "1 predictions are of unknown videos and left out, the first of 'zz.mp4'" in imported.notes
+    assert any("no column group" in note for note in imported.notes)
+
+
+def test_frames_in_folders_become_videos(tmp_path):
+    rows = "".join(f"/x/DF/frames/{v}/{i:03d}.png,0.{i},1\n" for v in ("v1", "v2") for i in (3, 7))
+    imported = only(write(tmp_path, "p.csv", "img_path,score,label\n" + rows))
+    assert imported.table["video"].unique().tolist() == ["/x/DF/frames/v1", "/x/DF/frames/v2"]
+    assert imported.table["t"].tolist() == [3, 7, 3, 7]
+
+
+def test_other_columns_stay(tmp_path):
+    text = "video,score,label,method,group,compression\nu,0.2,real,real,p,c23\nv,0.9,fake,swap,p,c40\n"
+    rows = only(write(tmp_path, "p.csv", text)).table
+    assert rows["group"].tolist() == ["p", "p"]
+    assert rows["compression"].tolist() == ["c23", "c40"]
+
+
+def results(names=True):
+    data = {"acc": 0.5, "pred": np.array([[0.2], [0.9]], np.float32), "label": np.array([0, 1])}
+    return data | ({"img_names": ["R/frames/a/0.png", "F/frames/b/0.png"]} if names else {})
+
+
+def test_deepfakebench_results_and_index(tmp_path):
+    (tmp_path / "metric_dict_best.pickle").write_bytes(pickle.dumps(OrderedDict(results())))
+    rows = only(tmp_path / "metric_dict_best.pickle").table
+    assert rows["label"].tolist() == [1, 0]  # sorted by name
+    assert rows["score"].tolist() == pytest.approx([0.9, 0.2])
+    (tmp_path / "nameless.pickle").write_bytes(pickle.dumps(results(names=False)))
+    assert len(only(tmp_path / "nameless.pickle").table) == 2
+    frames = {
+        "a": [f"X\\R\\frames\\a\\{i:03d}.png" for i in range(2)],
+        "b": [f"X\\F\\frames\\b\\{i:03d}.png" for i in range(2)],
+    }
+    index = {"Celeb-DF-v2": {"CelebDFv2_real": {"test": {"a": {"label": "r", "frames": frames["a"]}}},
+                             "CelebDFv2_fake": {"test": {"b": {"label": "f", "frames": frames["b"]}}}}}  # fmt: skip
+    predictions = {"X/R/frames/a": 0.1, "X/F/frames/b": 0.7}
+    labels, scores = tmp_path / "Celeb-DF-v2.json", tmp_path / "scores.json"
+    labels.write_text(json.dumps(index))
+    scores.write_text(json.dumps(predictions))
+    rows = only(scores, labels).table
+    assert rows[["method", "label", "score"]].to_numpy().tolist() == [["CelebDFv2_fake", 1, 0.7], ["real", 0, 0.1]]
+
+
+class Evil:
+    def __reduce__(self):
+        return (print, ("code ran",))
+
+
+def test_a_pickle_runs_no_code(tmp_path, capsys):
+    path = tmp_path / "evil.pickle"
+    path.write_bytes(pickle.dumps({"pred": Evil()}))
+    with pytest.raises(DfdError, match=r"asks for builtins\.print: only arrays"):
+        read_all([path])
+    assert "code ran" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"p.csv": "video,score\na,0.1\n"}, "p holds no labels: give a second file"),
+        ({"p.csv": "a,b\n1,2\n"}, "has no column of names"),
+        (
+            {"p.csv": "video,score\nq,0.1\n", "l.csv": LABELS},
+            "no prediction's name is among the labels: 'q' and 'a.mp4'",
+        ),
+        ({"p.csv": "video,score,label\na,high,1\n"}, "'high' in column score is no number"),
+        ({"p.csv": "video,score,label\na,0.1,maybe\n"}, "'maybe' is no label"),
+        ({"p.csv": "video,score,label,t\na,0.1,1,\na,0.1,1,2\n"}, "frames and videos are mixed"),
+        ({"p.csv": "video,score,label\na,,1\n"}, "1 scores are not finite"),
+        ({"l.csv": LABELS}, "no column of scores"),
+        ({"l.csv": LABELS, "m.csv": LABELS}, "two files hold labels only"),
+        ({"p.csv": "video,score\na,0.1\n", "l.csv": "video,label\na,0\na,1\n"}, "'a' has two labels"),
+        ({"p.json": "{"}, "cannot be read"),
+        ({"p.pkl": "no pickle"}, "is damaged or no pickle"),
+        ({"p.json": '{"pred": [1, 2], "label": [1]}'}, "holds|length|reshape|cannot"),
+    ],
+)
+def test_what_is_wrong_is_one_line(files, message, tmp_path):
+    paths = [write(tmp_path, name, text) for name, text in files.items()]
+    with pytest.raises(DfdError, match=message) as error:
+        read_all(paths)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(DfdError, match="no predictions at"):
+        read_all([tmp_path / "none.csv"])
+
+
+def test_our_own_tables_are_read_as_they_are(tmp_path):
+    from tests.evaluation.tables import table
+
+    table().to_csv(tmp_path / "ours.csv", index=False)
+    pd.testing.assert_frame_equal(
+        only(tmp_path / "ours.csv").table[["video", "t", "score"]],
+        table().sort_values(["video", "t"], ignore_index=True)[["video", "t", "score"]],
+    )

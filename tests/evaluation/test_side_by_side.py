@@ -1,0 +1,79 @@
+"""Datasets, conditions and detectors side by side."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from dfd.core.errors import DfdError
+from dfd.evaluation.cross import crossing, plain
+from dfd.evaluation.protocol import Protocol
+from dfd.evaluation.robustness import curves, markdown, robustness
+from dfd.evaluation.versus import versus
+from tests.evaluation.tables import table
+
+QUICK = Protocol(resamples=200)
+
+
+def test_a_shift_between_datasets_shows_where_each_alone_hides_it():
+    shifted = table(dataset="b", seed=1).assign(score=lambda t: t["score"] * 0.3 + 0.7)
+    found = crossing({"a": table(dataset="a"), "b": shifted}, QUICK)
+    own = [number.value for number in found.each.values()]
+    assert found.macro.value == pytest.approx(np.mean(own))
+    assert found.macro.low < found.macro.value < found.macro.high
+    assert found.pooled.value < min(own) - 0.05
+    assert found.mixed["a"]["b"] > 0.99
+    assert found.mixed["b"]["a"] < 0.6
+    assert found.mixed["a"]["a"] == found.each["a"].value
+    assert found.shared["b"]["fpr"] > found.shared["a"]["fpr"] + 0.5
+    assert plain(found)["videos"] == {"a": 36, "b": 36}
+
+
+def test_a_matrix_needs_two_datasets():
+    with pytest.raises(DfdError, match="at least two datasets, got a"):
+        crossing({"a": table()}, QUICK)
+
+
+def test_robustness_is_a_mean_over_kinds_with_a_paired_loss():
+    tables = {("blur", level): table(noise=0.1 * level) for level in (1, 3, 5)}
+    tables |= {("jpeg", 1): table()}
+    found = robustness(table(), tables, QUICK)
+    assert found.kinds["jpeg"].value == found.clean.value
+    assert found.mean.value == pytest.approx((found.kinds["blur"].value + found.clean.value) / 2)
+    assert found.loss.value == pytest.approx(found.clean.value - found.mean.value)
+    assert found.loss.low <= found.loss.value <= found.loss.high
+    assert found.each["blur"][1].value > found.each["blur"][5].value
+    assert [name for name, _ in curves(found)] == ["All kinds", "blur", "jpeg"]
+    assert "| jpeg |" in markdown(found, [1, 3, 5])
+
+
+def test_a_better_detector_is_said_to_be_better():
+    rows = table(groups=60, noise=0.2)
+    worse = rows.assign(score=lambda t: t["score"] + np.repeat(np.random.default_rng(1).normal(0, 0.6, len(t) // 4), 4))
+    (found,) = versus({"ours": rows, "theirs": worse}, QUICK, "Celeb-DF")
+    assert found.low < found.difference < found.high
+    assert found.auc[0] - found.auc[1] == pytest.approx(found.difference)
+    assert found.verdict().startswith("ours is better than theirs on Celeb-DF by ")
+    (other,) = versus({"theirs": worse, "ours": rows}, QUICK, "Celeb-DF")
+    assert other.verdict().startswith("ours is better than theirs on Celeb-DF by ")
+    assert (found.p_bootstrap < 0.05) == (found.p < 0.05)
+
+
+def test_no_difference_is_not_called_one_and_many_are_corrected():
+    rows = table(groups=30)
+    alike = {f"d{i}": rows.assign(score=lambda t, i=i: t["score"] + i * 1e-4 * (t["t"] > 0.1)) for i in range(4)}
+    found = versus(alike, QUICK)
+    assert len(found) == 6
+    assert all("no difference" in pair.verdict() and "6 comparisons" in pair.verdict() for pair in found)
+    assert all(pair.adjusted >= pair.p for pair in found)
+
+
+def test_only_shared_videos_are_compared():
+    rows = table()
+    (found,) = versus({"all": rows, "some": rows[rows["group"] < "g5"]}, QUICK)
+    assert found.videos < 36
+    assert found.unshared == 36 - found.videos
+    with pytest.raises(DfdError, match="share no video"):
+        versus({"a": rows, "b": rows.assign(video="x" + rows["video"])}, QUICK)
+    with pytest.raises(DfdError, match="disagree about the label of"):
+        versus({"a": rows, "b": rows.assign(label=1 - rows["label"])}, replace(QUICK, resamples=0))

@@ -1,0 +1,90 @@
+"""DeLong's test against an independent implementation by its definition, and against simulation."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import norm
+
+from dfd.metrics.ranking import roc_auc
+from dfd.metrics.significance import auc_covariance, bootstrap_p, delong, holm
+
+columns = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 8), st.integers(0, 8)), min_size=6, max_size=40).filter(
+    lambda rows: 2 <= sum(row[0] for row in rows) <= len(rows) - 2
+)
+
+
+def by_definition(labels, scores):
+    """The structural components as the paper writes them: means of the kernel over all pairs."""
+    fake, real = scores[:, labels == 1], scores[:, labels == 0]
+    kernel = np.sign(fake[:, :, None] - real[:, None, :]) / 2 + 0.5
+    return np.cov(kernel.mean(2)) / fake.shape[1] + np.cov(kernel.mean(1)) / real.shape[1]
+
+
+@given(columns)
+def test_covariance_is_that_of_the_definition(rows):
+    labels, one, two = map(np.array, zip(*rows))
+    areas, covariance = auc_covariance(labels, np.stack([one, two]))
+    assert areas == pytest.approx([roc_auc(labels, one), roc_auc(labels, two)])
+    assert covariance == pytest.approx(by_definition(labels, np.stack([one, two]).astype(float)), abs=1e-12)
+
+
+@given(columns)
+def test_groups_of_one_row_give_almost_what_no_groups_give(rows):
+    labels, one, two = map(np.array, zip(*rows))
+    scores = np.stack([one, two])
+    plain, clustered = auc_covariance(labels, scores)[1], auc_covariance(labels, scores, np.arange(len(labels)))[1]
+    assert clustered == pytest.approx(plain, abs=1e-9)
+
+
+def simulated(seed, people=40, gain=0.0, shared=0.7):
+    """Two detectors on one real and one fake per person; a person's look shifts all of its scores."""
+    random = np.random.default_rng(seed)
+    labels, groups = np.tile([0, 1], people), np.repeat(np.arange(people), 2)
+    look = np.repeat(random.normal(0, shared, people), 2)
+    scores = [labels * (1 + g) + look + random.normal(0, 0.7, 2 * people) for g in (gain, 0.0)]
+    return labels, *scores, groups
+
+
+def test_with_clusters_the_variance_is_the_true_one_and_without_it_is_not():
+    areas, clustered, plain = [], [], []
+    for seed in range(400):
+        labels, one, _, groups = simulated(seed)
+        area, variance = auc_covariance(labels, one, groups)
+        areas.append(area[0])
+        clustered.append(variance[0, 0])
+        plain.append(auc_covariance(labels, one)[1][0, 0])
+    assert np.mean(clustered) == pytest.approx(np.var(areas), rel=0.15)
+    assert np.mean(plain) > 1.3 * np.var(areas)  # a person's real and fake move together, which helps
+
+
+def test_no_difference_is_found_in_five_of_a_hundred_and_a_large_one_nearly_always():
+    found = [delong(*simulated(seed, people=100)).p < 0.05 for seed in range(400)]
+    assert 0.02 <= np.mean(found) <= 0.08
+    assert np.mean([delong(*simulated(seed, people=100, gain=1.0)).p < 0.05 for seed in range(100)]) > 0.85
+
+
+def test_a_difference_has_a_sign_and_an_interval():
+    labels, better, worse, groups = simulated(1, people=200, gain=1.0)
+    one, other = delong(labels, better, worse, groups), delong(labels, worse, better, groups)
+    assert one.low < one.value < one.high
+    assert one.value == pytest.approx(-other.value)
+    assert one.p == pytest.approx(other.p)
+    assert delong(labels, better, better * 3 + 1).p == 1.0
+    error = (one.high - one.low) / 2 / norm.ppf(0.975)
+    assert one.p == pytest.approx(2 * norm.sf(abs(one.value) / error))
+
+
+def test_one_class_has_no_covariance():
+    assert np.isnan(auc_covariance(np.zeros(4), np.arange(4.0))[1]).all()
+
+
+def test_holm_by_hand():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.9, 0.8]) == pytest.approx([1, 1])
+
+
+def test_p_values_of_resampled_differences():
+    assert bootstrap_p(np.full(999, 0.1)) == pytest.approx(2 / 1000)
+    assert bootstrap_p(np.linspace(-1, 1, 1001)) == 1.0
+    assert np.isnan(bootstrap_p(np.full(3, np.nan)))

@@ -1,0 +1,61 @@
+"""Crops of corrupted videos lie where the clean ones lie, are made once, and are those of full frames."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from dfd.core.records import Record
+from dfd.data.corrupt import corrupt
+from dfd.data.crops import COLUMNS, CROP_BOX, CropReader, Crops, write_crops
+from dfd.data.video import probe, read_frames
+from dfd.preprocess.corrupted import corrupted, folder_of
+from dfd.preprocess.crop import cut
+
+
+@pytest.fixture
+def clean(head_video, tmp_path):
+    """Three frames of a head, a hole in the middle."""
+    table = {name: np.zeros(3) for name in COLUMNS}
+    table |= {"frame": np.array([0, 5, 10]), "t": np.array([0, 0.2, 0.4]), "valid": np.array([True, False, True])}
+    table |= dict(zip(CROP_BOX, np.tile([[90.0], [40.0], [250.0], [200.0]], 3)))
+    images = {index: image for index, _, image in read_frames(head_video, [0, 10])}
+    boxes = {row: cut(images[frame], np.array([90.0, 40, 250, 200]), 128) for row, frame in ((0, 0), (2, 10))}
+    folder = tmp_path / "abc"
+    write_crops(folder / "crops" / "real" / "head.zip", Crops(table, boxes))
+    record = Record("real/head", "toy", "test", 0, str(head_video), "head", assets={"crops": "crops/real/head.zip"})
+    return folder, record, images
+
+
+def test_full_frames_are_corrupted_and_cut_where_the_clean_ones_were(clean):
+    folder, record, images = clean
+    made = corrupted([record], folder, "blockwise", [1, 4], 128, workers=1)
+    assert set(made) == {1, 4}
+    for level, manifest in made.items():
+        (placed,) = manifest.records
+        assert replace(placed, assets=record.assets) == record
+        with CropReader(manifest.folder / placed.assets["crops"]) as crops:
+            assert crops.table["valid"].tolist() == [True, False, True]
+            full = corrupt(images, "blockwise", level, record.id)
+            expected = cut(full[10], np.array([90.0, 40, 250, 200]), 128)
+            assert np.array_equal(crops.read([2])[0], expected)
+
+
+def test_what_was_made_is_not_made_again(clean):
+    folder, record, _ = clean
+    corrupted([record], folder, "jpeg", [3], 128, workers=1)
+    path = folder_of(folder, "jpeg", 3) / "crops" / "real" / "head.zip"
+    before = path.stat().st_mtime_ns
+    corrupted([record], folder, "jpeg", [3], 128, workers=1)
+    assert path.stat().st_mtime_ns == before
+
+
+def test_a_platforms_smaller_frames_are_cut_at_the_same_place(clean, head_video):
+    folder, record, images = clean
+    assert min(probe(head_video).width, probe(head_video).height) == 256
+    (placed,) = corrupted([record], folder, "platform", [5], 128, workers=1)[5].records  # 240 lines
+    with CropReader(folder_of(folder, "platform", 5) / placed.assets["crops"]) as crops:
+        image = crops.read([2])[0]
+    expected = cut(images[10], np.array([90.0, 40, 250, 200]), 128).astype(float)
+    assert image.shape == (128, 128, 3)
+    assert np.corrcoef(image.ravel(), expected.ravel())[0, 1] > 0.97

@@ -71,7 +71,7 @@ def _assemble(plain: dict[str, Any], prepared: Prepared, allow: tuple[str, ...])
         "data": prepared.source.tag,
         "sample": prepared.source.sample,
         "manifest": manifest.hash,
-        "crops": {key: value for key, value in plain["data"]["crops"].items() if key != "_target_"},
+        "crops": {key: value for key, value in (plain["data"]["crops"] or {}).items() if key != "_target_"} or None,
         "seed": plain["seed"],
         "plugins": list(plain["plugins"]),
     }

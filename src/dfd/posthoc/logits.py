@@ -17,7 +17,7 @@ def fit_nothing(bank: FeatureBank, head: Head) -> State:
 
 
 def msp(bank: FeatureBank, head: Head, state: State) -> np.ndarray:
-    """Minus the logarithm of the largest probability (Hendrycks and Gimpel 2017), exact also where that is nearly one."""
+    """Minus the log of the largest probability (Hendrycks and Gimpel 2017), exact also where that is nearly one."""
     ordered = np.sort(bank.logits.astype(float), axis=1)
     return np.log1p(np.exp(ordered[:, :-1] - ordered[:, -1:]).sum(1))
 

@@ -19,6 +19,7 @@ from dfd.core.errors import DfdError
 if TYPE_CHECKING:
     from dfd.data.datamodule import FaceDataModule
     from dfd.models.base import Detector
+    from dfd.training.checkpoint import Loaded
     from dfd.training.scoring import Rows
 
 log = logging.getLogger("dfd")
@@ -34,8 +35,10 @@ def evaluate(cfg: DictConfig) -> float:
     checkpoint = find_checkpoint(Path(cfg.run))
     loaded = load_network(checkpoint, allowed_networks(cfg.plugins))
     saved = runs.saved_config(checkpoint)
-    data_cfg, data_dir = _data(cfg, saved, checkpoint)
     allow = allowed(cfg.plugins)
+    if cfg.posthoc:
+        return _posthoc(cfg, loaded, saved, allow)
+    data_cfg, data_dir = _data(cfg, saved, checkpoint)
     check(data_cfg, allow, "data")
     source = find_source(data_cfg, data_dir)
     if source.sample:
@@ -54,6 +57,19 @@ def evaluate(cfg: DictConfig) -> float:
         "seconds": round(time.time() - started, 1),
     }
     return report(folder, rows, data, cfg.split, facts, cfg.eval.threshold, cfg.eval.resamples).video["auc"].value
+
+
+def _posthoc(cfg: DictConfig, loaded: "Loaded", saved: DictConfig | None, allow: tuple[str, ...]) -> float:
+    """Evaluate out-of-distribution detectors on a run; return the AUROC of the lead."""
+    from dfd.cli.ood import posthoc
+    from dfd.cli.strange import both_sides
+
+    if saved is None:
+        raise DfdError(f"{loaded.path} stands alone: posthoc= needs the run folder, which says what the run knows")
+    given = any(override.startswith("paths.data_dir") for override in HydraConfig.get().overrides.task)
+    known: dict[str, Any] = OmegaConf.to_container(saved.data, resolve=True)  # type: ignore[assignment]
+    data_dir = Path(cfg.paths.data_dir if given else saved.paths.data_dir)
+    return posthoc(loaded, both_sides(known, cfg.data, data_dir, allow, loaded.card["crops"]), cfg)
 
 
 def score(network: "Detector", data: "FaceDataModule", split: str, trainer: Mapping[str, Any]) -> "Rows":

@@ -23,7 +23,7 @@ SHARED_REALS = ({"glow", "stargan_gf"}, {"crn", "imle"})
 GET_IT = "download and unpack the archive that the GitHub page Coral79/CDDB names"
 
 OodLabel = Literal["all", "fake_only", "drop_shared_reals"]
-Part = Literal["id", "outliers", "ood"]
+Part = Literal["id", "outliers", "ood", "all"]
 
 
 class Scenario(NamedTuple):
@@ -62,7 +62,7 @@ def index(
     valid_from: Literal["train", "val"] = "train",
     part: Part = "id",
 ) -> Iterator[Record]:
-    """Yield one part: the task itself, the outliers that an abnormality module may train on, or those that test it.
+    """Yield one part: the task itself, outliers that an abnormality module may train on, those that test it, or all.
 
     `outliers` are generators that are taken out of `ood`, so that nothing is tested on what it was trained on;
     `oracle_outliers` leaves them in, as the original did. `ood_label` says which pictures of an unknown generator
@@ -72,10 +72,10 @@ def index(
     chosen = choose(scenario, id, ood, outliers, oracle_outliers)
     if not root.is_dir():
         raise DfdError(f"no CDDB at {root}: {GET_IT}, then give its folder as data.root=")
-    generators = {"id": chosen.id, "outliers": tuple(outliers), "ood": chosen.ood}[part]
-    for generator in generators:
+    parts = {"id": chosen.id, "outliers": tuple(outliers), "ood": chosen.ood, "all": GENERATORS}
+    for generator in parts[part]:
         for record in _generator(root, generator, val_fraction, valid_from):
-            if part == "id" or _counts(record, {*chosen.id, *outliers}, ood_label):
+            if part in ("id", "all") or _counts(record, {*chosen.id, *outliers}, ood_label):
                 yield record
 
 

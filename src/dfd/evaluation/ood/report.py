@@ -25,13 +25,14 @@ NAMES = {
     "fpr95_ood_positive": "FPR95 ood+", "detection_error": "det. error", "oscr": "OSCR",
 }  # fmt: skip
 CONVENTIONS = (
-    "FPR95 id+: the share of strange videos accepted where 95 % of known ones are. FPR95 ood+: the share of known videos "
-    "rejected where 95 % of strange ones are. Detection error: at equal priors. Thresholds come from known validation "
-    "videos only. A detector is marked where it beats every other that ranks differently in 97.5 % of the resamples."
+    "FPR95 id+: the share of strange videos accepted where 95 % of known ones are. FPR95 ood+: the share of known "
+    "videos rejected where 95 % of strange ones are. Detection error: at equal priors. Thresholds come from known "
+    "validation videos only. A detector is marked where it beats every other that ranks differently in 97.5 % of the "
+    "resamples."
 )
 PROVENANCE = (
-    "model", "known", "strange", "outliers", "checkpoint", "id_kept", "lead", "tuned_on", "fitted_on", "command", "started",
-    "seconds",
+    "model", "known", "strange", "outliers", "checkpoint", "id_kept", "lead", "tuned_on", "fitted_on", "command",
+    "started", "seconds",
 )  # fmt: skip
 
 

@@ -14,10 +14,13 @@ from dfd.core.records import Record
 from dfd.core.tensors import Reconstructed
 from dfd.models.abnormality import AbnormalityDetector
 from dfd.models.base import Detector
+from dfd.models.unet_scorer import UnetScorer
+from dfd.models.vit_autoencoder import VitAutoencoder
 
 STEPS = (0.0005, 0.0014, 0.004)  # of ODIN, in units of a pixel between 0 and 1
 TEMPERATURE = 1000.0
 DRAWS = 10  # of dropout
+RECONSTRUCTING = (UnetScorer, VitAutoencoder)
 
 Columns = dict[str, np.ndarray]
 
@@ -113,11 +116,16 @@ def _odin(network: Detector, pixels: Tensor) -> Tensor:
     """Return the logits (N, E, K) of views moved, by each step, to where their class is likelier."""
     with torch.enable_grad():
         moved = pixels.clone().requires_grad_()
-        logits = pair(network(moved).logits).float() / TEMPERATURE
+        logits = pair(_logits(network, moved)).float() / TEMPERATURE
         likelihood = -F.cross_entropy(logits, logits.argmax(1), reduction="sum")
         (gradient,) = torch.autograd.grad(likelihood, moved)
     with torch.no_grad():
-        return torch.stack([pair(network(pixels + step * gradient.sign()).logits) for step in STEPS], 1)
+        return torch.stack([pair(_logits(network, pixels + step * gradient.sign())) for step in STEPS], 1)
+
+
+def _logits(network: Detector, pixels: Tensor) -> Tensor:
+    """Return the logits alone: a network that reconstructs need not do so."""
+    return Detector.forward(network, pixels).logits if isinstance(network, RECONSTRUCTING) else network(pixels).logits
 
 
 def _dropout(network: Detector, pixels: Tensor, features: Tensor) -> Tensor | None:
@@ -130,7 +138,7 @@ def _dropout(network: Detector, pixels: Tensor, features: Tensor) -> Tensor | No
         if behind.issuperset(layers):
             draws = [pair(network.forward_head(features)) for _ in range(DRAWS)]
         else:
-            draws = [pair(network(pixels).logits) for _ in range(DRAWS)]
+            draws = [pair(_logits(network, pixels)) for _ in range(DRAWS)]
     return torch.stack(draws, 1)
 
 

@@ -13,10 +13,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from dfd.cli.abstain import INCONCLUSIVE, load_abstainer, look, why_inconclusive
 from dfd.cli.app import allowed_networks, command
+from dfd.core.bank import Fitted
 from dfd.core.errors import DfdError
 
 if TYPE_CHECKING:
+    import torch
+
     from dfd.models.base import Detector
     from dfd.preprocess.crop import CropOptions, Crops
     from dfd.preprocess.faces import FaceDetector
@@ -32,6 +36,7 @@ class Judgement:
     t: np.ndarray
     score: np.ndarray
     reason: str = ""
+    strange: str = ""  # why it should not be answered
 
     @property
     def mean(self) -> float:
@@ -51,15 +56,16 @@ def predict(cfg: DictConfig) -> float:
     loaded = load_network(Path(cfg.run), allowed_networks(cfg.plugins))
     device = _device(cfg.device)
     network = loaded.network.to(device)
-    options = CropOptions(**loaded.card["crops"])
+    options = CropOptions(**loaded.card["crops"]) if loaded.card["crops"] else None  # none: pictures as they are
     detector = MtcnnDetector(device=str(device))
+    abstainer = load_abstainer(_run(loaded.path), cfg.ood)
     if loaded.card["sample"]:
         log.warning("this detector was trained on the rendered SAMPLE: its verdicts on real media mean nothing")
     judgements = []
     columns = TextColumn("judging"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with torch.inference_mode(), Progress(*columns, console=Console(stderr=True)) as progress:
+    with torch.no_grad(), Progress(*columns, console=Console(stderr=True)) as progress:
         for path in progress.track(paths):
-            judgements.append(judge(path, network, options, detector, cfg.frames, cfg.batch_size))
+            judgements.append(judge(path, network, options, detector, cfg.frames, cfg.batch_size, abstainer))
     folder = Path(cfg.output) if cfg.output else _run(loaded.path) / "predict" / time.strftime("%Y%m%d-%H%M%S")
     verdicts = write(judgements, cfg.threshold, folder)
     show(verdicts, folder)
@@ -83,9 +89,16 @@ def media(path: Path) -> list[Path]:
 
 
 def judge(
-    path: Path, network: "Detector", options: "CropOptions", detector: "FaceDetector", frames: int, batch_size: int
+    path: Path,
+    network: "Detector",
+    options: "CropOptions | None",
+    detector: "FaceDetector",
+    frames: int,
+    batch_size: int,
+    abstainer: Fitted | None = None,
 ) -> Judgement:
     """Find the main face of a file and score its views; a file that cannot be judged says why."""
+    from dfd.data.images import whole_frames
     from dfd.data.sampling import choose
     from dfd.data.video import IMAGE_SUFFIXES, read_image
     from dfd.preprocess.crop import crop_image, crop_video
@@ -93,7 +106,9 @@ def judge(
     spec = network.input
     empty = np.empty(0)
     try:
-        if path.suffix.lower() in IMAGE_SUFFIXES:
+        if options is None:
+            crops = whole_frames(path, frames)
+        elif path.suffix.lower() in IMAGE_SUFFIXES:
             crops = crop_image(read_image(path), options, detector)
         else:
             crops = crop_video(path, options, detector)
@@ -101,13 +116,13 @@ def judge(
         rows = choose(crops.table["frame"], crops.table["valid"], views, spec.frames, spec.stride)
     except DfdError as error:
         return Judgement(path, empty, empty, str(error))
-    scores = [
-        _score(network, crops, rows[start : start + batch_size]) for start in range(0, len(rows), max(1, batch_size))
-    ]
-    return Judgement(path, crops.table["t"][rows[:, 0]], np.concatenate(scores))
+    starts = range(0, len(rows), max(1, batch_size))
+    seen = [look(network, _pixels(network, crops, rows[start : start + batch_size]), abstainer) for start in starts]
+    score, strangeness = (np.concatenate(column) for column in zip(*seen, strict=True))
+    return Judgement(path, crops.table["t"][rows[:, 0]], score, strange=why_inconclusive(strangeness, abstainer))
 
 
-def _score(network: "Detector", crops: "Crops", rows: np.ndarray) -> np.ndarray:
+def _pixels(network: "Detector", crops: "Crops", rows: np.ndarray) -> "torch.Tensor":
     import torch
 
     from dfd.data.views import fit
@@ -117,7 +132,7 @@ def _score(network: "Detector", crops: "Crops", rows: np.ndarray) -> np.ndarray:
     pixels = torch.from_numpy(stack).to(network.mean.device).float().div_(255)
     if spec.kind == "clip":
         pixels = pixels.reshape(len(rows), spec.frames, *pixels.shape[1:])
-    return network.score(network(pixels)).double().cpu().numpy()
+    return pixels
 
 
 def write(judgements: list[Judgement], threshold: float, folder: Path) -> pd.DataFrame:
@@ -128,8 +143,9 @@ def write(judgements: list[Judgement], threshold: float, folder: Path) -> pd.Dat
     rows: list[dict[str, Any]] = []
     for judgement in judgements:
         verdict = "not judged" if not len(judgement.score) else "fake" if judgement.mean >= threshold else "real"
+        verdict = INCONCLUSIVE if judgement.strange else verdict
         row = {"file": str(judgement.path), "verdict": verdict, "score": judgement.mean, "views": len(judgement.score)}
-        rows.append(row | {"reason": judgement.reason})
+        rows.append(row | {"reason": judgement.reason or judgement.strange})
     verdicts = pd.DataFrame(rows)
     verdicts.to_csv(folder / "verdicts.csv", index=False)
     return verdicts
@@ -140,7 +156,7 @@ def show(verdicts: pd.DataFrame, folder: Path) -> None:
     table = Table()
     for name, justify in (("file", "left"), ("verdict", "left"), ("score", "right"), ("views", "right")):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
-    styles = {"fake": "bold red", "real": "green", "not judged": "yellow"}
+    styles = {"fake": "bold red", "real": "green", "not judged": "yellow", INCONCLUSIVE: "yellow"}
     for row in verdicts.itertuples():
         score = "-" if np.isnan(row.score) else f"{row.score:.3f}"  # type: ignore[call-overload, arg-type]
         text = f"{row.verdict}: {row.reason}" if row.reason else str(row.verdict)

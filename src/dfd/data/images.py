@@ -12,7 +12,10 @@ from dfd.core.errors import DfdError
 from dfd.core.manifest import Manifest
 from dfd.core.records import InputSpec, Record
 from dfd.data.augment import Augment
+from dfd.data.crops import COLUMNS, Crops
 from dfd.data.datamodule import FaceDataModule
+from dfd.data.sampling import spread
+from dfd.data.video import IMAGE_SUFFIXES, probe, read_frames
 from dfd.data.views import Views, Visit, fit
 
 Classes = Literal["label", "method"]
@@ -54,6 +57,17 @@ def read_rgb(path: Path) -> np.ndarray:
             return np.asarray(image.convert("RGB"))
     except (OSError, UnidentifiedImageError, ValueError) as error:
         raise DfdError(f"{path} is missing or is not an image that can be read ({error})") from error
+
+
+def whole_frames(path: Path, count: int) -> Crops:
+    """Read a picture, or `count` frames spread over a video, as if each were one face crop."""
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        frames = [(0, 0.0, read_rgb(path))]
+    else:
+        frames = list(read_frames(path, [int(place) for place in spread(probe(path).frames, count)]))
+    table: dict[str, np.ndarray] = {name: np.zeros(len(frames)) for name in COLUMNS}
+    table |= {"frame": np.arange(len(frames)), "t": np.array([t for _, t, _ in frames])}
+    return Crops(table | {"valid": np.ones(len(frames), bool)}, {row: image for row, (*_, image) in enumerate(frames)})
 
 
 class ImageDataModule(FaceDataModule):

@@ -63,7 +63,7 @@ class AbnormalityDetector(Detector):
             )
         if variant not in VARIANTS:
             raise DfdError(f"variant={variant}: choose from {', '.join(VARIANTS)}{did_you_mean(variant, VARIANTS)}")
-        super().__init__(base.input, f"fresh, over a base from {base.initialised_from}")
+        super().__init__(base.input, f"random weights, over a base from {base.initialised_from}")
         self.base = base.requires_grad_(False).eval()
         shape = VARIANTS[variant]
         self.compact = shape.compact

@@ -83,7 +83,7 @@ def prepare_data(
     with FileLock(source.processed / ".lock"):  # processes of one run, or runs of one sweep, wait for the first
         if source.sample:
             _render(source, data.get("sample") or {})
-        elif data.get("fetch") and not source.root.is_dir():
+        elif data.get("fetch"):
             build(data["fetch"], allow)(source.root)
         records = list(build(data["index"], allow)(source.root))
         if not records:

@@ -100,10 +100,10 @@ class ImageDataModule(FaceDataModule):
         self.classes = classes
 
     def targets(self, records: Sequence[Record]) -> list[int]:
-        """Return the class of every record: its label, or the place of its method among the names."""
+        """Return the class of every record: its label, or the place of its method among the names, else -1."""
         if self.classes == "label":
             return [record.label for record in records]
-        return [self.names.index(record.method) for record in records]
+        return [self.names.index(record.method) if record.method in self.names else -1 for record in records]
 
     def views(self, records: Sequence[Record], count: int, augment: Augment | None = None) -> Dataset[Views]:
         """Return the dataset of these records; every one has one view."""

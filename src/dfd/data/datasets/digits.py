@@ -13,7 +13,7 @@ import numpy as np
 
 from dfd.core.errors import DfdError
 from dfd.core.records import REAL, Record
-from dfd.data.outliers import outliers_of
+from dfd.data.outliers import changed
 
 
 def write(root: Path) -> None:
@@ -46,7 +46,9 @@ def index(
         yield from (inside if part == "id" else records)
         return
     yield from (record for record in records if int(record.method) not in known and record.split == "test")
-    yield from outliers_of((record for record in inside if record.split == "test"), corrupted)
+    tested = [record for record in inside if record.split == "test"]
+    for number, kind in enumerate(corrupted):
+        yield from changed(tested[number :: len(corrupted)], kind)
 
 
 def _record(path: Path) -> Record:

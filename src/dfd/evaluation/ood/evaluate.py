@@ -14,6 +14,7 @@ from dfd.metrics import ood as m
 from dfd.metrics.bootstrap import expanded_tail
 
 POOLED = "all"
+VISIBLE = 5e-4  # a difference that three digits show
 Row = dict[str, Number]
 
 
@@ -116,7 +117,7 @@ def _winner(rows: Mapping[str, Row], values: Mapping[str, np.ndarray], names: Se
     for name in names:
         if name == best or np.allclose(values[name], values[best], equal_nan=True):
             continue
-        if not np.nanmean(values[best] > values[name]) >= 0.975:
+        if not np.nanmean(values[best] > values[name] + VISIBLE) >= 0.975:
             return None
     return best if len(values[best]) and np.isfinite(values[best]).any() else None
 

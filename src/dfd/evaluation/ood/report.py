@@ -52,12 +52,12 @@ def ood_table(evaluation: OodEvaluation, title: str) -> Table:
     counts = evaluation.counts
     caption = f"{counts['known']} known, {counts['strange']} strange videos; 95 % group-bootstrap intervals"
     table = Table(title=title, caption="\n".join([caption, *_remarks(evaluation)]))
-    for name in ("detector", "AUROC", "FPR95 id+", "known rej.", "strange rej."):
+    for name in ("detector", "AUROC", "FPR95 id+", "ID rej.", "OOD rej."):
         table.add_column(name, justify="left" if name == "detector" else "right", no_wrap=True)
     order = sorted(evaluation.numbers, key=lambda name: -np.nan_to_num(evaluation.numbers[name][POOLED]["auroc"].value))
     for name in order:
         row, answers = evaluation.numbers[name][POOLED], evaluation.answers[name]
-        marked = f"[bold]{name} *[/]" if evaluation.best.get(POOLED) == name else name
+        marked = f"[bold]{name}*[/]" if evaluation.best.get(POOLED) == name else name
         shares = _share(answers["known rejected"]), _share(answers["strange rejected"])
         table.add_row(marked, str(row["auroc"]), row["fpr95_id_positive"].short(), *shares)
     return table

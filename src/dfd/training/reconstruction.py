@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from dfd.core.errors import DfdError
 from dfd.core.tensors import Batch, Output, Reconstructed
@@ -40,15 +40,14 @@ class Reconstruction(Classification):
         super().__init__(*args, **kwargs)
         if distance not in ("l1", "mse"):
             raise DfdError(f"distance={distance}: choose l1 or mse")
-        if part == "autoencoder" and not hasattr(self.network, "autoencoder"):
-            raise DfdError("part=autoencoder needs a network with an autoencoder of its own: train this one jointly")
+        if part != "joint" and not hasattr(self.network, "autoencoder"):
+            raise DfdError(f"part={part} needs a network with an autoencoder of its own: train this one jointly")
         self.weight, self.distance, self.kl_weight = weight, distance, kl_weight
         self.part, self.hint_budget = part, hint_budget
         self.register_buffer("hint_price", torch.tensor(float(hint_price)))
         if part != "joint":
-            trained = self._trained()
             for name, parameter in self.network.named_parameters():
-                parameter.requires_grad_(name.startswith("autoencoder.") == (trained is not self.network))
+                parameter.requires_grad_(name.startswith("autoencoder.") == (part == "autoencoder"))
 
     def loss(self, output: Output, batch: Batch) -> Tensor:
         """Return the weighted sum of the parts."""
@@ -69,8 +68,8 @@ class Reconstruction(Classification):
     def on_train_epoch_start(self) -> None:
         """Keep the frozen part from drawing dropout or updating statistics."""
         if self.part != "joint":
-            self.network.eval()
-            self._trained().train()
+            self.network.train(self.part == "classifier")
+            self.network.autoencoder.train(self.part == "autoencoder")  # type: ignore[union-attr, operator]
 
     def _classification(self, output: Reconstructed, batch: Batch) -> Tensor:
         if output.confidence is None:
@@ -80,11 +79,9 @@ class Reconstruction(Classification):
         hints = torch.rand_like(output.confidence) < 0.5
         judged, price = hinted_loss(output.logits, output.confidence, batch["label"], hints, self.class_weights)
         loss = judged + self.hint_price * price
-        self.hint_price.mul_(1 / 1.01 if price.item() < self.hint_budget else 1 / 0.99)
+        cheaper = price.detach() < self.hint_budget
+        self.hint_price = self.hint_price * torch.where(cheaper, 1 / 1.01, 1 / 0.99)
         return loss
-
-    def _trained(self) -> nn.Module:
-        return self.network.autoencoder if self.part == "autoencoder" else self.network  # type: ignore[return-value]
 
 
 def reconstruction_loss(target: Tensor, reconstruction: Tensor, distance: Distance = "l1") -> Tensor:

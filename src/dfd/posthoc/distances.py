@@ -32,9 +32,9 @@ def fit_mahalanobis(bank: FeatureBank, head: Head, classes: str = "label", ridge
     overall = bank.features.mean(0, dtype=float)
     return {
         "means": means,
-        "whiten": _whitener(scatter(bank.features, means[names]), ridge),
+        "whiten": _whitener(scatter(bank.features, means, names), ridge),
         "mean": overall[None],
-        "whiten_all": _whitener(scatter(bank.features, np.broadcast_to(overall, bank.features.shape)), ridge),
+        "whiten_all": _whitener(scatter(bank.features, overall[None]), ridge),
     }
 
 
@@ -86,7 +86,7 @@ def kth_largest(values: np.ndarray, k: int, block: int = 64) -> np.ndarray:
 def fit_vim(bank: FeatureBank, head: Head, keep: float = 0.5) -> State:
     """Learn the directions of least variance around the origin of the head; `keep` is the share of the others."""
     origin = -pinv(head.weight.astype(float)) @ head.bias.astype(float)
-    values = scatter(bank.features, np.broadcast_to(origin, bank.features.shape))
+    values = scatter(bank.features, origin[None])
     width = len(origin)
     rest = max(1, width - round(float(keep) * width))
     _, directions = eigh(values, subset_by_index=(0, rest - 1))
@@ -141,11 +141,11 @@ def fdbd(bank: FeatureBank, head: Head, state: State) -> np.ndarray:
     return -distance / np.maximum(away, 1e-12)
 
 
-def scatter(features: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """Return the mean outer product (D, D) of what is left of features (N, D) without their centres (N, D)."""
+def scatter(features: np.ndarray, centres: np.ndarray, nearest: np.ndarray | None = None) -> np.ndarray:
+    """Return the mean outer product (D, D) of features (N, D) around their centres (K, D); `nearest` says which."""
     total = np.zeros((features.shape[1],) * 2)
     for part in chunks(len(features)):
-        centred = (features[part] - centres[part]).astype(np.float32)
+        centred = (features[part] - (centres if nearest is None else centres[nearest[part]])).astype(np.float32)
         total += centred.T @ centred
     return total / len(features)
 

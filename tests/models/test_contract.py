@@ -12,15 +12,18 @@ from dfd.data.overlay import strip
 from dfd.models.explain import evidence_maps
 
 MODELS = sorted(path.stem for path in (config_dir() / "model").glob("[!_]*.yaml"))
-TOY = {"vit": ["size=32"], "deit": ["size=32"], "probe": ["size=32"], "tall": ["variant=micro"]}
+SMALL = ["size=32"]
+TOY = {"vit": SMALL, "deit": SMALL, "probe": SMALL, "vit_autoencoder": SMALL, "tall": ["variant=micro"]}
 
 
 def toy(name):
     prepare()
+    whole = name != "abnormality"  # which has the size of the run that it looks at
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        small = [f"model.network.{override}" for override in TOY.get(name, ["size=64"])]
+        small = [f"model.network.{override}" for override in TOY.get(name, ["size=64"])] if whole else []
         cfg = compose("train", [f"model={name}", *small])
     tree = OmegaConf.to_container(cfg.model.network)
+    tree |= {} if whole else {"base": toy("unet_scorer")}
     return tree | ({"pretrained": False} if "pretrained" in tree else {})
 
 
@@ -40,7 +43,8 @@ def test_contract(name):
     assert score.shape == (4,)
     assert ((score >= 0) & (score <= 1)).all()
 
-    network.score(output).sum().backward()
+    more = sum(part.sum() for part in output[2:] if part is not None and part.requires_grad)  # reconstructions
+    (network.score(output).sum() + more).backward()
     without = [n for n, p in network.named_parameters() if p.requires_grad and p.grad is None]
     assert not without, f"no gradient reaches {without}"
 

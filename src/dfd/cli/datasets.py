@@ -16,7 +16,7 @@ from dfd.core.records import Failure, Record
 
 log = logging.getLogger("dfd")
 
-SAMPLES = ("ffpp", "celebdf")
+SAMPLES = ("ffpp", "celebdf", "cddb")
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def find_source(data: Mapping[str, Any], data_dir: Path) -> Source:
     usual = data_dir / name
     if data.get("root") is not None:
         root, sample = Path(data["root"]).expanduser(), False
-    elif usual.is_dir() and any(usual.iterdir()):
+    elif data.get("fetch") or (usual.is_dir() and any(usual.iterdir())):
         root, sample = usual, False
     elif name in SAMPLES:
         root, sample = data_dir / "sample" / name, True
@@ -79,17 +79,21 @@ def prepare_data(
     from dfd.preprocess.pipeline import prepare
 
     source = find_source(data, data_dir)
-    options = build({**data["crops"], **(crops or {})}, allow)
+    options = None if data["crops"] is None else build({**data["crops"], **(crops or {})}, allow)
     source.processed.mkdir(parents=True, exist_ok=True)
     with FileLock(source.processed / ".lock"):  # processes of one run, or runs of one sweep, wait for the first
         if source.sample:
             _render(source, data.get("sample") or {})
+        elif data.get("fetch"):
+            build(data["fetch"], allow)(source.root)
         records = list(build(data["index"], allow)(source.root))
         if not records:
             raise DfdError(f"{source.name}: {source.root} holds no videos")
         notes = check(records, shared_groups=data["shared_groups"])
         for note in notes:
             log.warning(note)
+        if options is None:
+            return Prepared(source, Manifest(tuple(records), source.root), [], notes, [])
         manifest, failures = prepare(records, source.processed / options.hash, options, workers=workers, device=device)
     if failures:
         log.warning(

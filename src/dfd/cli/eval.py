@@ -60,6 +60,8 @@ def evaluate(cfg: DictConfig) -> float:
     saved = runs.saved_config(checkpoint)
     run = checkpoint.parents[1] if saved is not None else checkpoint.parent
     subject = Subject(loaded, run, saved)
+    if cfg.posthoc:
+        return _posthoc(cfg, subject)
     choices = several(HydraConfig.get().overrides.task)
     scored = [_one(each, subject, protocol, len(choices) > 1) for each in _each(cfg, choices)]
     if in_sweep():
@@ -68,6 +70,20 @@ def evaluate(cfg: DictConfig) -> float:
         return scored[0].evaluation.video["auc"].value
     output = Path(cfg.output) if cfg.output else run / "eval"
     return cross(output, [one.folder for one in scored], protocol)
+
+
+def _posthoc(cfg: DictConfig, subject: Subject) -> float:
+    """Evaluate out-of-distribution detectors on a run; return the AUROC of the lead."""
+    from dfd.cli.ood import posthoc
+    from dfd.cli.strange import both_sides
+
+    loaded, saved = subject.loaded, subject.saved
+    if saved is None:
+        raise DfdError(f"{loaded.path} stands alone: posthoc= needs the run folder, which says what the run knows")
+    known: dict[str, Any] = OmegaConf.to_container(saved.data, resolve=True)  # type: ignore[assignment]
+    given = None if cfg.data.name is None else cfg.data
+    sides = both_sides(known, given, _data_dir(cfg, saved), allowed(cfg.plugins), loaded.card["crops"])
+    return posthoc(loaded, sides, cfg)
 
 
 def several(overrides: list[str]) -> list[str]:
@@ -131,8 +147,8 @@ def _prepare(cfg: DictConfig, subject: Subject) -> tuple[Prepared, dict[str, Any
     if source.sample:
         log.warning(banner(data_cfg["title"], source, {}))
     own_crops = any(override.startswith("data.crops") for override in HydraConfig.get().overrides.task)
-    if not own_crops:  # cut as in training, unless the user says otherwise
-        data_cfg["crops"] |= subject.loaded.card["crops"]
+    if not own_crops and data_cfg["crops"] is not None:  # cut as in training, unless the user says otherwise
+        data_cfg["crops"] |= subject.loaded.card["crops"] or {}
     return prepare_data(data_cfg, data_dir, allow), data_cfg
 
 
@@ -182,8 +198,7 @@ def score(network: "Detector", data: "FaceDataModule", split: str, trainer: Mapp
 def _data(cfg: DictConfig, subject: Subject) -> tuple[dict[str, Any], Path]:
     """Return the data configuration (the user's choice, else that of the run) and the folder of datasets."""
     overrides, saved = HydraConfig.get().overrides.task, subject.saved
-    given = any(override.startswith("paths.data_dir") for override in overrides)
-    data_dir = Path(cfg.paths.data_dir if given or saved is None else saved.paths.data_dir)
+    data_dir = _data_dir(cfg, saved)
     node = cfg.data
     if node.name is None:
         if saved is None:
@@ -193,6 +208,11 @@ def _data(cfg: DictConfig, subject: Subject) -> tuple[dict[str, Any], Path]:
         values = [text.lstrip("+") for text in overrides if text.lstrip("+").startswith("data.")]
         node = OmegaConf.merge(saved, OmegaConf.from_dotlist(values)).data
     return OmegaConf.to_container(node, resolve=True), data_dir  # type: ignore[return-value]
+
+
+def _data_dir(cfg: DictConfig, saved: DictConfig | None) -> Path:
+    given = any(override.startswith("paths.data_dir") for override in HydraConfig.get().overrides.task)
+    return Path(cfg.paths.data_dir if given or saved is None else saved.paths.data_dir)
 
 
 main = command("eval", evaluate)

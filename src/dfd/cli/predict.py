@@ -14,10 +14,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from dfd.cli.abstain import INCONCLUSIVE, load_abstainer, look, why_inconclusive
 from dfd.cli.app import allowed_networks, command
+from dfd.core.bank import Fitted
 from dfd.core.errors import DfdError
 
 if TYPE_CHECKING:
+    import torch
+
     from dfd.evaluation.operating import Operating
     from dfd.models.base import Detector
     from dfd.preprocess.crop import CropOptions, Crops
@@ -35,6 +39,7 @@ class Judgement:
     score: np.ndarray
     reason: str = ""
     explained: np.ndarray | None = field(default=None, repr=False)  # picture (3, H, W) of what drove the highest score
+    strange: str = ""  # why it should not be answered
 
     @property
     def mean(self) -> float:
@@ -55,15 +60,17 @@ def predict(cfg: DictConfig) -> float:
     loaded = load_network(Path(cfg.run), allowed_networks(cfg.plugins))
     device = _device(cfg.device)
     network = loaded.network.to(device)
-    options = CropOptions(**loaded.card["crops"])
+    options = CropOptions(**loaded.card["crops"]) if loaded.card["crops"] else None  # none: pictures as they are
+    abstainer = load_abstainer(_run(loaded.path), cfg.ood)
     detector = MtcnnDetector(device=str(device))
+    judge = Judge(network, options, detector, cfg.frames, max(1, cfg.batch_size), abstainer, cfg.explain)
     if loaded.card["sample"]:
         log.warning("this detector was trained on the rendered SAMPLE: its verdicts on real media mean nothing")
     judgements = []
     columns = TextColumn("judging"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with torch.inference_mode(), Progress(*columns, console=Console(stderr=True)) as progress:
+    with torch.no_grad(), Progress(*columns, console=Console(stderr=True)) as progress:
         for path in progress.track(paths):
-            judgements.append(judge(path, network, options, detector, cfg.frames, cfg.batch_size, cfg.explain))
+            judgements.append(judge(path))
     folder = Path(cfg.output) if cfg.output else _run(loaded.path) / "predict" / time.strftime("%Y%m%d-%H%M%S")
     operating = Operating.read(_run(loaded.path)) if cfg.threshold is None else None
     verdicts = write(judgements, 0.5 if cfg.threshold is None else cfg.threshold, folder, operating)
@@ -87,58 +94,68 @@ def media(path: Path) -> list[Path]:
     return found
 
 
-def judge(
-    path: Path,
-    network: "Detector",
-    options: "CropOptions",
-    detector: "FaceDetector",
-    frames: int,
-    batch_size: int,
-    explain: bool = False,
-) -> Judgement:
-    """Find the main face of a file and score its views; a file that cannot be judged says why."""
-    from dfd.data.sampling import choose
-    from dfd.data.video import IMAGE_SUFFIXES, read_image
-    from dfd.preprocess.crop import crop_image, crop_video
+@dataclass(frozen=True)
+class Judge:
+    """What looks at files: a network, how faces are found and cut for it, and how much of a file is looked at.
 
-    spec = network.input
-    empty = np.empty(0)
-    try:
+    Without crop options pictures are taken whole. An abstainer says which files are too strange to be answered.
+    """
+
+    network: "Detector"
+    options: "CropOptions | None"
+    detector: "FaceDetector"
+    frames: int
+    batch_size: int
+    abstainer: Fitted | None = None
+    explain: bool = False
+
+    def __call__(self, path: Path) -> Judgement:
+        """Find the main face of a file and score its views; a file that cannot be judged says why."""
+        from dfd.data.sampling import choose
+
+        spec = self.network.input
+        try:
+            crops = self._crops(path)
+            views = self.frames if spec.kind == "image" else spec.clips
+            rows = choose(crops.table["frame"], crops.table["valid"], views, spec.frames, spec.stride)
+        except DfdError as error:
+            return Judgement(path, np.empty(0), np.empty(0), str(error))
+        batches = np.split(rows, range(self.batch_size, len(rows), self.batch_size))
+        seen = [look(self.network, self._pixels(crops, batch), self.abstainer) for batch in batches]
+        score, strangeness = (np.concatenate(column) for column in zip(*seen, strict=True))
+        picture = self._explained(crops, rows[score.argmax()]) if self.explain else None
+        strange = why_inconclusive(strangeness, self.abstainer)
+        return Judgement(path, crops.table["t"][rows[:, 0]], score, strange=strange, explained=picture)
+
+    def _crops(self, path: Path) -> "Crops":
+        from dfd.data.images import whole_frames
+        from dfd.data.video import IMAGE_SUFFIXES, read_image
+        from dfd.preprocess.crop import crop_image, crop_video
+
+        if self.options is None:
+            return whole_frames(path, self.frames)
         if path.suffix.lower() in IMAGE_SUFFIXES:
-            crops = crop_image(read_image(path), options, detector)
-        else:
-            crops = crop_video(path, options, detector)
-        views = frames if spec.kind == "image" else spec.clips
-        rows = choose(crops.table["frame"], crops.table["valid"], views, spec.frames, spec.stride)
-    except DfdError as error:
-        return Judgement(path, empty, empty, str(error))
-    batches = np.split(rows, range(batch_size, len(rows), batch_size))
-    scores = np.concatenate([_score(network, _pixels(network, crops, batch)) for batch in batches])
-    picture = _explained(network, crops, rows[[scores.argmax()]]) if explain else None
-    return Judgement(path, crops.table["t"][rows[:, 0]], scores, explained=picture)
+            return crop_image(read_image(path), self.options, self.detector)
+        return crop_video(path, self.options, self.detector)
 
+    def _views(self, crops: "Crops", rows: np.ndarray) -> np.ndarray:
+        """Return views (..., 3, S, S) uint8 of rows (...)."""
+        from dfd.data.views import fit
 
-def _pixels(network: "Detector", crops: "Crops", rows: np.ndarray) -> np.ndarray:
-    """Return views (N, T, 3, S, S) uint8; an image has one frame."""
-    from dfd.data.views import fit
+        size = self.network.input.size
+        stack = np.stack([fit(crops.images[row], size) for row in rows.ravel()]).transpose(0, 3, 1, 2)
+        return stack.reshape(*rows.shape, 3, size, size)
 
-    size = network.input.size
-    stack = np.stack([fit(crops.images[row], size) for row in rows.ravel()]).transpose(0, 3, 1, 2)
-    return stack.reshape(*rows.shape, 3, size, size)
+    def _pixels(self, crops: "Crops", rows: np.ndarray) -> "torch.Tensor":
+        import torch
 
+        views = self._views(crops, rows if self.network.input.kind == "clip" else rows[:, 0])
+        return torch.from_numpy(views).to(self.network.mean.device).float().div_(255)
 
-def _score(network: "Detector", views: np.ndarray) -> np.ndarray:
-    import torch
+    def _explained(self, crops: "Crops", row: np.ndarray) -> np.ndarray:
+        from dfd.training.callbacks import explained
 
-    pixels = torch.from_numpy(views if network.input.kind == "clip" else views[:, 0])
-    pixels = pixels.to(network.mean.device).float().div_(255)
-    return network.score(network(pixels)).double().cpu().numpy()
-
-
-def _explained(network: "Detector", crops: "Crops", row: np.ndarray) -> np.ndarray:
-    from dfd.training.callbacks import explained
-
-    return explained(network, _pixels(network, crops, row)[0])
+        return explained(self.network, self._views(crops, row))
 
 
 def write(
@@ -159,11 +176,12 @@ def write(
     for judgement in judgements:
         score = judgement.mean if operating is None else operating.pooled(judgement.score)
         verdict = operating.verdict(score) if operating is not None else "fake" if score >= threshold else "real"
+        verdict = INCONCLUSIVE if judgement.strange else verdict
         verdict = verdict if len(judgement.score) else "not judged"
         row = {"file": str(judgement.path), "verdict": verdict, "score": score, "views": len(judgement.score)}
         if operating is not None:
             row["probability"] = float(operating.calibrate(np.array([score]))[0])
-        rows.append(row | {"reason": judgement.reason})
+        rows.append(row | {"reason": judgement.reason or judgement.strange})
     verdicts = pd.DataFrame(rows)
     verdicts.to_csv(folder / "verdicts.csv", index=False)
     return verdicts
@@ -174,7 +192,7 @@ def show(verdicts: pd.DataFrame, folder: Path) -> None:
     table = Table()
     for name, justify in (("file", "left"), ("verdict", "left"), ("score", "right"), ("views", "right")):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
-    styles = {"fake": "bold red", "real": "green", "not judged": "yellow", "inconclusive": "yellow"}
+    styles = {"fake": "bold red", "real": "green", "not judged": "yellow", INCONCLUSIVE: "yellow"}
     for row in verdicts.itertuples():
         score = "-" if np.isnan(row.score) else f"{row.score:.3f}"  # type: ignore[call-overload, arg-type]
         text = f"{row.verdict}: {row.reason}" if row.reason else str(row.verdict)

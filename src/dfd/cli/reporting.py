@@ -130,3 +130,9 @@ def data_url(pixels: np.ndarray) -> str:
     bgr = np.ascontiguousarray(pixels.transpose(1, 2, 0)[..., ::-1])
     encoded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 85])[1]
     return f"data:image/jpeg;base64,{base64.b64encode(encoded.tobytes()).decode()}"
+
+
+def heat_url(values: np.ndarray) -> str:
+    """Return a map (H, W) of non-negative values, from none to its largest, as a JPEG data URL."""
+    scaled = np.rint(255 * values / max(float(values.max()), 1e-12)).astype(np.uint8)
+    return data_url(cv2.applyColorMap(scaled, cv2.COLORMAP_INFERNO)[..., ::-1].transpose(2, 0, 1))

@@ -94,6 +94,16 @@ def environment() -> dict[str, str]:
     return facts
 
 
+def device(trainer: Mapping[str, Any]) -> str:
+    """Return the device that a trainer configuration means, for work outside a trainer."""
+    import torch
+
+    wanted = trainer["accelerator"]
+    if wanted != "cpu" and torch.cuda.is_available():
+        return "cuda"
+    return "mps" if wanted in ("auto", "gpu", "mps") and torch.backends.mps.is_available() else "cpu"
+
+
 def command_line() -> str:
     """Return the command as it was typed."""
     return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])

@@ -39,6 +39,22 @@ class Corruption:
 
 
 @dataclass
+class Ood:
+    """How what is strange is told from what is known."""
+
+    id_kept: float = 0.95  # the share of known validation videos that a threshold lets pass
+    fit_limit: int = 5000  # training videos that detectors are fitted on
+    resamples: int = 500  # behind every interval
+    tune: list[str] = field(  # synthetic outliers of validation videos, to choose options on
+        default_factory=lambda: ["blur", "noise", "jpeg", "blend", "spectrum", "resample", "shuffle", "cutmix"]
+    )
+    benign: list[str] = field(default_factory=lambda: ["jpeg75", "resize", "light_noise"])  # must not be rejected
+    benign_limit: int = 1000  # test videos that are changed
+    ensemble: list[str] = field(default_factory=list)  # more runs, for posthoc=[ensemble]
+    keep_banks: bool = False  # write the feature banks too
+
+
+@dataclass
 class Root:
     """What every command shares."""
 
@@ -67,6 +83,8 @@ class Train(Root):
     logger: Any = None
     paths: Any = MISSING
     eval: Evaluation = field(default_factory=Evaluation)
+    posthoc: Any = None  # out-of-distribution detectors to report on at the end: all, or a list
+    ood: Ood = field(default_factory=Ood)
     sample: dict[str, Any] = field(default_factory=dict)  # what is scaled down when the rendered sample stands in
 
 
@@ -85,6 +103,8 @@ class Eval(Root):
     corruption: Corruption = field(default_factory=Corruption)
     roots: dict[str, str] = field(default_factory=dict)  # where each of several datasets lies: {ffpp: /data/ffpp}
     oracle: bool = False  # also score every other checkpoint of the run, to show what choosing on test would gain
+    posthoc: Any = None  # evaluate out-of-distribution detectors instead: all, or a list
+    ood: Ood = field(default_factory=Ood)
     run_dir: str | None = None
 
 
@@ -96,6 +116,7 @@ class Predict(Root):
     input: str = MISSING  # a video, an image, or a folder of them
     output: str | None = None  # null: <run>/predict/<date>
     threshold: float | None = None  # null: what the run's validation chose, else 0.5
+    ood: str | None = None  # an out-of-distribution detector that eval.py posthoc=[...] fitted: strange: inconclusive
     frames: int = 32  # looked at per video, for image networks
     batch_size: int = 32
     explain: bool = False  # write a picture per file: which frame and which part of it speak for "fake"

@@ -11,6 +11,7 @@ from dfd.cli import runs
 from dfd.cli.app import allowed, allowed_networks, command
 from dfd.cli.datasets import Prepared, find_source, prepare_data, shuffled
 from dfd.cli.sample import banner, scale_down
+from dfd.cli.strange import base_tree, both_sides, outliers_for, with_base
 from dfd.core.build import build, check
 from dfd.core.errors import DfdError
 
@@ -25,6 +26,9 @@ log = logging.getLogger("dfd")
 
 def train(cfg: DictConfig) -> float:
     """Train, test and report one run; return the value that a sweep optimises."""
+    from dfd.cli.ood import posthoc
+    from dfd.training.checkpoint import load_network
+
     source = find_source(OmegaConf.to_container(cfg.data), Path(cfg.paths.data_dir))  # type: ignore[arg-type]
     changed = scale_down(cfg) if source.sample else {}
     if source.sample:
@@ -32,17 +36,23 @@ def train(cfg: DictConfig) -> float:
     folder = runs.run_folder(cfg, f"{source.tag}_{cfg.model.name}")
     plain, allow = _resolved(cfg, folder), allowed(cfg.plugins)
     check(plain, allow)
-    prepared = prepare_data(plain["data"], Path(cfg.paths.data_dir), allow)
+    data_dir = Path(cfg.paths.data_dir)
+    prepared = known = prepare_data(plain["data"], data_dir, allow)
+    sides = both_sides(plain["data"], None, data_dir, allow) if cfg.posthoc else None
+    if plain["model"].get("outliers"):
+        prepared = outliers_for(known, plain, data_dir, allow)
     text = runs.open_folder(folder, cfg)
     started = time.time()
-    data, objective = _assemble(plain, prepared, allow)
+    data, objective = _assemble(plain, prepared, known, allow)
     trainer = build(plain["trainer"], allow, **_callbacks(plain, allow))
     _fit(trainer, objective, data, cfg.ckpt_path, folder)
     history = _history(trainer)
-    if cfg.test:
+    if cfg.test and prepared is known:
         trainer.strategy.barrier()  # the first process writes the checkpoint that all of them test
         facts = _facts(plain, prepared, objective, text, folder) | {"scaled_down": changed, "history": history}
         _test(trainer, plain, prepared, folder, facts, started)
+    if sides is not None and trainer.is_global_zero:
+        posthoc(load_network(folder, allowed_networks(cfg.plugins)), sides, cfg)
     return _metric(history, trainer, cfg.metric)
 
 
@@ -54,24 +64,25 @@ def _resolved(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     return OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
 
 
-def _assemble(plain: dict[str, Any], prepared: Prepared, allow: tuple[str, ...]) -> "tuple[FaceDataModule, Objective]":
+def _assemble(
+    plain: dict[str, Any], prepared: Prepared, known: Prepared, allow: tuple[str, ...]
+) -> "tuple[FaceDataModule, Objective]":
     import pytorch_lightning as pl
 
-    from dfd.training.checkpoint import network_tree
-
     pl.seed_everything(plain["seed"], workers=True, verbose=False)
-    network = build(plain["model"]["network"], allow)
+    tree, base = plain["model"]["network"], plain["model"].get("base")
+    network = with_base(tree, base, known.manifest, allow, allowed_networks(plain["plugins"]))
     log.info("%s initialised from %s", plain["model"]["name"], network.initialised_from)
     manifest = shuffled(prepared.manifest, plain["seed"]) if plain["shuffle_labels"] else prepared.manifest
     augment = build(plain["augment"], allow)
     data = build(plain["data"]["loader"], allow)(manifest, network.input, augment=augment, seed=plain["seed"])
     card = {
-        "network": network_tree(plain["model"]["network"]),
+        "network": base_tree(tree, base),
         "model": plain["model"]["name"],
         "data": prepared.source.tag,
         "sample": prepared.source.sample,
         "manifest": manifest.hash,
-        "crops": {key: value for key, value in plain["data"]["crops"].items() if key != "_target_"},
+        "crops": {key: value for key, value in (plain["data"]["crops"] or {}).items() if key != "_target_"} or None,
         "seed": plain["seed"],
         "plugins": list(plain["plugins"]),
     }

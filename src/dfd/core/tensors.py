@@ -24,3 +24,21 @@ class Output(NamedTuple):
 
     logits: Tensor
     features: Tensor
+
+
+class Reconstructed(NamedTuple):
+    """What a detector that also reconstructs answers: pixels (N, 3, H, W) or an attention map (N, 1, H, W).
+
+    `encoding` and `compact` are (N, D) descriptions of the view for an abnormality module, large and small. `mean` and
+    `log_variance` are those of a variational code, `confidence` (N,) is the network's own belief in its answer.
+    """
+
+    logits: Tensor
+    features: Tensor
+    encoding: Tensor
+    compact: Tensor
+    target: Tensor
+    reconstruction: Tensor
+    confidence: Tensor | None = None
+    mean: Tensor | None = None
+    log_variance: Tensor | None = None

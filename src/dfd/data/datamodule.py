@@ -2,21 +2,23 @@
 
 import os
 import signal
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from dfd.core.errors import DfdError
 from dfd.core.manifest import Manifest
 from dfd.core.records import InputSpec, Record
 from dfd.data.augment import Augment
 from dfd.data.collate import collate
+from dfd.data.outliers import with_changes
 from dfd.data.sampler import Balance, EvalSampler, TrainSampler
 from dfd.data.sampling import Sampling
-from dfd.data.views import FaceViews
+from dfd.data.views import FaceViews, Views
 
 
 class FaceDataModule(pl.LightningDataModule):
@@ -61,7 +63,7 @@ class FaceDataModule(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader:
         """Random, augmented views in an order that only seed and epoch decide."""
         records = self.records("train")
-        labels = [record.label for record in records]
+        labels = self.targets(records)
         if len(set(labels)) < 2:
             kind = "fake" if labels[0] else "real"
             raise DfdError(f"the train split holds only {kind} videos ({len(labels)}): a detector needs both classes")
@@ -69,7 +71,7 @@ class FaceDataModule(pl.LightningDataModule):
         sampler = TrainSampler(labels, self.visits, self.balance, self.seed, rank, world)
         if self._resume:
             sampler.skip_visits(self._resume["epoch"], self._resume["batches"] * self.batch_size)
-        dataset = FaceViews(records, self.manifest.folder, self.input, self.train_views, self.augment, self.sampling)
+        dataset = self.dataset(records, self.train_views, self.augment)
         return self._loader(dataset, sampler, self.batch_size, drop_last=len(sampler) >= self.batch_size)
 
     def val_dataloader(self) -> DataLoader:
@@ -83,14 +85,13 @@ class FaceDataModule(pl.LightningDataModule):
     def eval_dataloader(self, split: str) -> DataLoader:
         """Fixed views of any split, with about as many views per batch as in training."""
         records = self.records(split)
-        dataset = FaceViews(records, self.manifest.folder, self.input, self.eval_views, sampling=self.sampling)
+        dataset = self.dataset(records, self.eval_views)
         sampler = EvalSampler(len(records), *self._place())
         return self._loader(dataset, sampler, max(1, self.batch_size * self.train_views // self.eval_views))
 
     def view(self, split: str, video: int, t: float) -> np.ndarray:
         """Return one evaluation view for a picture: all of its frames, (T, 3, S, S) uint8; an image has one."""
-        records = self.records(split)
-        views = FaceViews(records, self.manifest.folder, self.input, self.eval_views, sampling=self.sampling)[video]
+        views = self.dataset(self.records(split), self.eval_views)[video]
         pixels = views["pixels"][int(np.argmin(np.abs(views["t"] - t)))]
         return pixels[None] if self.input.kind == "image" else pixels
 
@@ -105,7 +106,19 @@ class FaceDataModule(pl.LightningDataModule):
         """Remember where to go on."""
         self._resume = state_dict
 
-    def _loader(self, dataset: FaceViews, sampler: Any, batch_size: int, drop_last: bool = False) -> DataLoader:
+    def dataset(self, records: Sequence[Record], count: int, augment: Augment | None = None) -> Dataset[Views]:
+        """Return `count` views of every record, augmented or fixed; synthetic outliers are made of them here."""
+        return with_changes(self.views(records, count, augment), records)
+
+    def views(self, records: Sequence[Record], count: int, augment: Augment | None = None) -> Dataset[Views]:
+        """Return the views as they are."""
+        return FaceViews(records, self.manifest.folder, self.input, count, augment, self.sampling)
+
+    def targets(self, records: Sequence[Record]) -> list[int]:
+        """Return the class of every record."""
+        return [record.label for record in records]
+
+    def _loader(self, dataset: Dataset[Views], sampler: Any, batch_size: int, drop_last: bool = False) -> DataLoader:
         return DataLoader(
             dataset,
             batch_size=batch_size,

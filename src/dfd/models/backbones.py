@@ -133,6 +133,38 @@ def _from_file(name: str, path: Path, arguments: Mapping[str, Any]) -> tuple[nn.
     return network, f"file: {path.name}"
 
 
+def read_tokens(network: nn.Module, pixels: Tensor) -> tuple[Tensor, Tensor]:
+    """Run a timm ViT; return its tokens (N, P + H*W, D), and how much CLS attends to each patch, (N, 1, H, W).
+
+    The attention is that of the last block, averaged over heads, computed anew from its queries and keys: the network
+    itself keeps its fused kernels.
+    """
+    last: Any = network.blocks[-1]  # type: ignore[index]
+    _, (before, after) = network.forward_intermediates(  # type: ignore[operator]
+        pixels, indices=2, return_prefix_tokens=True, output_fmt="NLC", norm=False
+    )
+    (patches, prefix), size = before, network.patch_embed.dynamic_feat_size(pixels.shape[-2:])  # type: ignore[union-attr, operator]
+    tokens = network.norm(torch.cat([after[1], after[0]], 1))  # type: ignore[operator]
+    row = _cls_attention(last.attn, last.norm1(torch.cat([prefix, patches], 1)))
+    return tokens, row[:, prefix.shape[1] :].unflatten(1, size)[:, None]
+
+
+def _cls_attention(attention: Any, tokens: Tensor) -> Tensor:
+    """Return how much the first token attends to every one, (N, T), in single precision."""
+    split = attention.qkv(tokens).unflatten(2, (3, attention.num_heads, -1)).permute(2, 0, 3, 1, 4)
+    query, key = attention.q_norm(split[0][:, :, :1]).float(), attention.k_norm(split[1]).float()
+    return (query * attention.scale @ key.transpose(-2, -1)).softmax(-1).mean(1)[:, 0]
+
+
+def check_tokens(network: nn.Module, name: str) -> int:
+    """Return how many tokens a ViT with a readable attention classifies from: CLS, and DIST if it was distilled."""
+    attention = getattr(getattr(network, "blocks", [None])[-1], "attn", None)  # type: ignore[index]
+    readable = all(hasattr(attention, part) for part in ("qkv", "q_norm", "k_norm", "scale"))
+    if not readable or not getattr(network, "num_prefix_tokens", 0) or hasattr(network, "rope"):
+        raise DfdError(f"{name} is no ViT whose CLS attention can be read: take a vit_*, deit_* or dinov2 of timm")
+    return 2 if hasattr(network, "head_dist") else 1
+
+
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Read a state dict from a local file without running code from it."""
     if not path.is_file():

@@ -33,3 +33,12 @@ def _tile(root: Path, name: str) -> np.ndarray:
     tile[:18] = tile[:18] // 3
     cv2.putText(tile, text, (5, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (255, 255, 255), 1, cv2.LINE_AA)
     return tile
+
+
+def tiles(rows: Iterable[list[np.ndarray]]) -> np.ndarray:
+    """Lay pictures of one size out, a list per row; short rows are padded white."""
+    lines = [np.hstack(row) for row in rows]
+    width = max(line.shape[1] for line in lines)
+    return np.vstack(
+        [np.pad(line, ((0, 0), (0, width - line.shape[1]), (0, 0)), constant_values=255) for line in lines]
+    )

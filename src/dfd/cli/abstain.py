@@ -1,0 +1,57 @@
+"""Answer or abstain: a fitted out-of-distribution detector beside a run's verdict."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dfd.core.bank import FeatureBank, Fitted
+from dfd.core.errors import DfdError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from dfd.models.base import Detector
+
+INCONCLUSIVE = "inconclusive"
+
+
+def load_abstainer(run: Path, name: str | None) -> Fitted | None:
+    """Read the detector of that name that was fitted on a run, or of a file; None where none is asked for."""
+    from dfd.cli.ood import DETECTORS, FOLDER
+
+    if name is None:
+        return None
+    folder = run / FOLDER / DETECTORS
+    path = Path(name) if name.endswith(".npz") else folder / f"{name}.npz"
+    if not path.is_file():
+        have = ", ".join(sorted(file.stem for file in folder.glob("*.npz"))) or "none"
+        raise DfdError(f"ood={name}: fitted on this run are {have}; fit it with eval.py run={run} posthoc=[{name}]")
+    fitted = Fitted.read(path)
+    if fitted.name == "ensemble":
+        raise DfdError("ood=ensemble needs several runs at once: predict judges with one, choose another detector")
+    return fitted
+
+
+def look(network: "Detector", pixels: "Tensor", fitted: Fitted | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return how fake and how strange each view is; without a detector nothing is strange."""
+    from dfd.posthoc.zoo import ZOO, score
+    from dfd.training.bank import answering, observe
+
+    if fitted is None:
+        base = answering(network)
+        fake = base.score(base(pixels)).double().cpu().numpy()
+        return fake, np.full(len(fake), -np.inf)
+    columns = observe(network, pixels, [ZOO[fitted.name].needs or ""])
+    rows = np.zeros(len(pixels))
+    names = rows.astype(str)
+    extra = {name: values for name, values in columns.items() if name not in ("logits", "features")}
+    bank = FeatureBank(columns["logits"], columns["features"], rows.astype(int), names, names, names, rows, extra)
+    return columns["score"].astype(float), score(fitted, bank)
+
+
+def why_inconclusive(strangeness: np.ndarray, fitted: Fitted | None) -> str:
+    """Return why a file should not be answered, or nothing; its views count by their mean."""
+    if fitted is None or not len(strangeness) or strangeness.mean() <= fitted.threshold:
+        return ""
+    return f"unlike what the detector knows: {fitted.name} {strangeness.mean():.4g} is above {fitted.threshold:.4g}"

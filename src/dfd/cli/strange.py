@@ -1,0 +1,161 @@
+"""What is known to a run, and what may be shown to it as strange: another dataset, or what was left out of its own."""
+
+import inspect
+import logging
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf
+
+from dfd.cli.datasets import Prepared, prepare_data
+from dfd.core.build import build, locate
+from dfd.core.errors import DfdError
+from dfd.core.manifest import Manifest
+from dfd.core.records import FAKE, REAL, Record
+
+if TYPE_CHECKING:
+    from dfd.models.base import Detector
+
+log = logging.getLogger("dfd")
+
+
+@dataclass(frozen=True)
+class Sides:
+    """The known and the strange, as manifests and the configurations that they come from."""
+
+    known: Prepared
+    strange: Prepared
+    known_node: dict[str, Any]
+    strange_node: dict[str, Any]
+    allow: tuple[str, ...]
+
+
+def both_sides(
+    known_node: dict[str, Any],
+    given: DictConfig | None,
+    data_dir: Path,
+    allow: tuple[str, ...],
+    crops: Mapping[str, Any] | None = None,
+) -> Sides:
+    """Prepare both sides: known is what the run was trained on, strange is what `data=` holds beside that."""
+    known = prepare_data(part_of(known_node, "id", allow), data_dir, allow, crops)
+    if given is None or given.name == known_node["name"]:
+        node = part_of(_as_typed(known_node, given), "ood", allow)
+    else:
+        node = part_of(OmegaConf.to_container(given, resolve=True), "all", allow)  # type: ignore[arg-type]
+    strange = prepare_data(node, data_dir, allow, crops if node["crops"] is not None else None)
+    return Sides(known, _unseen(strange, known.manifest), known_node, node, allow)
+
+
+def part_of(whole: Mapping[str, Any], part: str, allow: Sequence[str]) -> dict[str, Any]:
+    """Return a data configuration that asks its index for one part, where it knows parts."""
+    node: dict[str, Any] = deepcopy(dict(whole))
+    if "part" in inspect.signature(locate(node["index"]["_target_"], allow)).parameters:
+        node["index"]["part"] = part
+    return node
+
+
+def outliers_for(prepared: Prepared, plain: Mapping[str, Any], data_dir: Path, allow: tuple[str, ...]) -> Prepared:
+    """Return what an abnormality module trains on: known records (0) and outliers (1), synthetic and of other sources.
+
+    The test split is left out: nothing strange that is tested on may be seen.
+    """
+    from dfd.data.outliers import outliers_of
+
+    if "classes" in plain["data"]["loader"]:
+        plain["data"]["loader"]["classes"] = "label"
+    options = plain["model"]["outliers"]
+    known = [replace(record, label=REAL) for record in prepared.manifest.records if record.split != "test"]
+    train = _some([record for record in known if record.split == "train"], options["limit"])
+    known = [*train, *(record for record in known if record.split == "val")]
+    outliers = outliers_of(known, options["kinds"]) if options["kinds"] else []
+    real = _real_outliers(plain["data"], data_dir, allow)
+    if not outliers and not real:
+        raise DfdError("nothing to learn from: name model.outliers.kinds=[...] or data.index.outliers=[...]")
+    outliers += [replace(record, label=FAKE) for record in real if record.split != "test"]
+    if real:
+        log.info("outliers of other sources: %s", ", ".join(sorted({record.method for record in real})))
+    return replace(prepared, manifest=Manifest((*known, *outliers), prepared.manifest.folder))
+
+
+def with_base(
+    tree: dict[str, Any], base: str | None, known: Manifest, allow: Sequence[str], networks: Sequence[str]
+) -> "Detector":
+    """Build a network; with `model.base` from that run: an abnormality module looks at it, others start from it."""
+    from dfd.training.checkpoint import load_network
+
+    if base is None:
+        if _looks_at_a_base(tree):
+            raise DfdError(f"{tree['_target_']} needs a trained run to look at: model.base=outputs/...")
+        return build(tree, allow)
+    loaded = load_network(Path(base), networks)
+    if loaded.card["manifest"] != known.hash:
+        log.warning("%s was trained on other data than what this run calls known", base)
+    if _looks_at_a_base(tree):
+        return build(tree, allow, base=loaded.network)
+    built = build({**tree, **({"pretrained": False} if "pretrained" in tree else {})}, allow)
+    try:
+        built.load_state_dict(loaded.network.state_dict())
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise DfdError(f"model.base={base} holds another network than model.network describes: {reason}") from error
+    built.initialised_from = f"run: {loaded.path}"
+    return built
+
+
+def base_tree(tree: dict[str, Any], base: str | None) -> dict[str, Any]:
+    """Return the constructor tree that a checkpoint keeps, with that of the base that it looks at."""
+    from dfd.training.checkpoint import find_checkpoint, network_tree, read_checkpoint
+
+    kept = network_tree(tree)
+    if base is not None and _looks_at_a_base(tree):
+        kept["base"] = read_checkpoint(find_checkpoint(Path(base)))["dfd"]["network"]
+    return kept
+
+
+def _looks_at_a_base(tree: Mapping[str, Any]) -> bool:
+    return tree["_target_"] == "dfd.models.abnormality.AbnormalityDetector"
+
+
+def _as_typed(saved: dict[str, Any], given: DictConfig | None) -> dict[str, Any]:
+    """Return the run's own data configuration with what the user typed on top."""
+    node = OmegaConf.create(deepcopy(saved))
+    parsed = OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task))
+    for override in parsed:
+        key = override.key_or_group.lstrip("+")
+        if key.startswith("data.") and given is not None:
+            place = key.removeprefix("data.")
+            OmegaConf.update(node, place, OmegaConf.select(given, place), force_add=True)
+    return OmegaConf.to_container(node, resolve=True)  # type: ignore[return-value]
+
+
+def _unseen(strange: Prepared, known: Manifest) -> Prepared:
+    """Leave out what is not for testing, and every source that the run has seen in training."""
+    seen = {(record.dataset, record.method) for record in known.records if record.split == "train"}
+    kept = [r for r in strange.manifest.records if r.split == "test" and (r.dataset, r.method) not in seen]
+    if not kept:
+        methods = sorted({record.method for record in strange.manifest.records})
+        raise DfdError(
+            f"nothing in {strange.source.tag} is strange: the run has seen {', '.join(methods)}; name another dataset "
+            "(data=...) or what was left out of training (data.index.methods=[...], data.index.ood=[...])"
+        )
+    return replace(strange, manifest=Manifest(tuple(kept), strange.manifest.folder))
+
+
+def _real_outliers(node: Mapping[str, Any], data_dir: Path, allow: tuple[str, ...]) -> list[Record]:
+    if not node["index"].get("outliers"):
+        return []
+    if node["index"].get("oracle_outliers"):
+        log.warning("oracle outliers: trained on what it is tested on. This is no open-set detection")
+    return list(prepare_data(part_of(node, "outliers", allow), data_dir, allow).manifest.records)
+
+
+def _some(records: list[Record], limit: int | None) -> list[Record]:
+    if limit is None or len(records) <= limit:
+        return records
+    return [records[row * len(records) // limit] for row in range(limit)]

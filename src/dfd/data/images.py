@@ -1,0 +1,110 @@
+"""Whole images as views: no faces are looked for, a picture is resized to what the network wants."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+from torch.utils.data import Dataset
+
+from dfd.core.errors import DfdError
+from dfd.core.manifest import Manifest
+from dfd.core.records import InputSpec, Record
+from dfd.data.augment import Augment
+from dfd.data.crops import COLUMNS, Crops
+from dfd.data.datamodule import FaceDataModule
+from dfd.data.sampling import spread
+from dfd.data.video import IMAGE_SUFFIXES, probe, read_frames
+from dfd.data.views import Views, Visit, fit
+
+Classes = Literal["label", "method"]
+
+
+class ImageViews(Dataset[Views]):
+    """One view per record: the picture itself, RGB whatever its mode, squared to the network's size."""
+
+    def __init__(
+        self,
+        records: Sequence[Record],
+        input: InputSpec,
+        augment: Augment | None = None,
+        targets: Sequence[int] | None = None,
+    ) -> None:
+        if input.kind != "image":
+            raise DfdError(f"this dataset holds single images, the network asks for {input.kind!r}")
+        self.records = tuple(records)
+        self.input = input
+        self.augment = augment
+        self.targets = targets or [record.label for record in records]
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, visit: Visit | int) -> Views:
+        number, seed = visit if isinstance(visit, tuple) else (visit, None)
+        pixels = fit(read_rgb(Path(self.records[number].path)), self.input.size)[None]
+        if self.augment is not None and seed is not None:
+            pixels = self.augment(pixels, int(np.random.default_rng(seed).integers(2**31)))
+        pixels = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
+        return Views(pixels=pixels, t=np.zeros(1), label=self.targets[number], video=number)
+
+
+def read_rgb(path: Path) -> np.ndarray:
+    """Read a picture of any mode (grey, palette, transparent) as RGB uint8 (H, W, 3)."""
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"))
+    except (OSError, UnidentifiedImageError, ValueError) as error:
+        raise DfdError(f"{path} is missing or is not an image that can be read ({error})") from error
+
+
+def whole_frames(path: Path, count: int) -> Crops:
+    """Read a picture, or `count` frames spread over a video, as if each were one face crop."""
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        frames = [(0, 0.0, read_rgb(path))]
+    else:
+        frames = list(read_frames(path, [int(place) for place in spread(probe(path).frames, count)]))
+    table: dict[str, np.ndarray] = {name: np.zeros(len(frames)) for name in COLUMNS}
+    table |= {"frame": np.arange(len(frames)), "t": np.array([t for _, t, _ in frames])}
+    return Crops(table | {"valid": np.ones(len(frames), bool)}, {row: image for row, (*_, image) in enumerate(frames)})
+
+
+class ImageDataModule(FaceDataModule):
+    """Pictures of a manifest as the network wants them; `classes=method` tells methods apart, not real and fake."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        input: InputSpec,
+        augment: Augment | None = None,
+        batch_size: int = 32,
+        visits: int = 1,
+        balance: Literal["balanced", "natural"] = "balanced",
+        workers: int | Literal["auto"] = "auto",
+        seed: int = 0,
+        classes: Classes = "label",
+    ) -> None:
+        super().__init__(
+            manifest,
+            input,
+            augment,
+            batch_size,
+            eval_frames=1,
+            visits=visits,
+            balance=balance,
+            workers=workers,
+            seed=seed,
+        )
+        self.names = sorted({record.method for record in manifest.records}) if classes == "method" else ["real", "fake"]
+        self.classes = classes
+
+    def targets(self, records: Sequence[Record]) -> list[int]:
+        """Return the class of every record: its label, or the place of its method among the names, else -1."""
+        if self.classes == "label":
+            return [record.label for record in records]
+        return [self.names.index(record.method) if record.method in self.names else -1 for record in records]
+
+    def views(self, records: Sequence[Record], count: int, augment: Augment | None = None) -> Dataset[Views]:
+        """Return the dataset of these records; every one has one view."""
+        return ImageViews(records, self.input, augment, self.targets(records))

@@ -1,0 +1,178 @@
+"""Scores by where features lie among those of training. Up = more out of distribution; (N, D) in chunks of rows."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from scipy.linalg import eigh, pinv
+from scipy.special import logsumexp
+
+from dfd.core.bank import FeatureBank, Head
+from dfd.posthoc.logits import State
+
+ROWS = 4096
+
+
+def chunks(count: int, rows: int = ROWS) -> Iterator[slice]:
+    """Yield slices that cover `count` rows."""
+    return (slice(start, start + rows) for start in range(0, count, rows))
+
+
+def by_chunk(features: np.ndarray, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Apply a function of features (n, D) to one value a row, a few thousand rows at a time."""
+    return np.concatenate([function(features[part].astype(np.float32)) for part in chunks(len(features))])
+
+
+def fit_mahalanobis(bank: FeatureBank, head: Head, classes: str = "label", ridge: float = 1e-6) -> State:
+    """Learn class means, the covariance around them, and the same without classes.
+
+    `classes=source` takes every (source, label) for a class: generators or manipulations.
+    """
+    names = _classes(bank, classes)
+    means = np.stack([bank.features[names == k].mean(0, dtype=float) for k in range(names.max() + 1)])
+    overall = bank.features.mean(0, dtype=float)
+    return {
+        "means": means,
+        "whiten": _whitener(scatter(bank.features, means, names), ridge),
+        "mean": overall[None],
+        "whiten_all": _whitener(scatter(bank.features, overall[None]), ridge),
+    }
+
+
+def mahalanobis(bank: FeatureBank, head: Head, state: State) -> np.ndarray:
+    """The squared Mahalanobis distance from the nearest class mean (Lee et al. 2018)."""
+    return _nearest(bank.features, state["means"], state["whiten"])
+
+
+def relative_mahalanobis(bank: FeatureBank, head: Head, state: State) -> np.ndarray:
+    """That distance, less the one from the mean of everything (Ren et al. 2021)."""
+    return mahalanobis(bank, head, state) - _nearest(bank.features, state["mean"], state["whiten_all"])
+
+
+def fit_knn(bank: FeatureBank, head: Head, limit: int = 100_000) -> State:
+    """Keep the directions of the training features, at most `limit` of them."""
+    rows = np.linspace(0, len(bank) - 1, min(int(limit), len(bank))).astype(int)
+    return {"bank": _unit(bank.features[rows].astype(np.float32))}
+
+
+def knn(bank: FeatureBank, head: Head, state: State, k: int = 50) -> np.ndarray:
+    """The distance from the k-th nearest training feature, of directions (Sun et al. 2022)."""
+    known = state["bank"]
+    k = min(int(k), len(known))
+
+    def kth(features: np.ndarray) -> np.ndarray:
+        return np.sqrt(np.maximum(0, 2 - 2 * kth_largest(_unit(features) @ known.T, k)))
+
+    rows = max(1, min(ROWS, 2**26 // len(known)))
+    return np.concatenate([kth(bank.features[part].astype(np.float32)) for part in chunks(len(bank), rows)])
+
+
+def kth_largest(values: np.ndarray, k: int, block: int = 64) -> np.ndarray:
+    """Return the k-th largest of every row (n, M).
+
+    No value of a block whose largest is below the k-th largest of all blocks' can be among the k: only k blocks are
+    sorted, which is several times as fast as a partition of the whole row.
+    """
+    n, m = values.shape
+    whole = m // block * block
+    if m < 8 * k * block:
+        return np.partition(values, m - k, axis=1)[:, m - k]
+    blocks = values[:, :whole].reshape(n, -1, block)
+    best = np.argpartition(blocks.max(2), -k, axis=1)[:, -k:]
+    kept = np.take_along_axis(blocks, best[:, :, None], 1).reshape(n, -1)
+    kept = np.concatenate([kept, values[:, whole:]], 1)
+    return np.partition(kept, kept.shape[1] - k, axis=1)[:, kept.shape[1] - k]
+
+
+def fit_vim(bank: FeatureBank, head: Head, keep: float = 0.5) -> State:
+    """Learn the directions of least variance around the origin of the head; `keep` is the share of the others."""
+    origin = -pinv(head.weight.astype(float)) @ head.bias.astype(float)
+    values = scatter(bank.features, origin[None])
+    width = len(origin)
+    rest = max(1, width - round(float(keep) * width))
+    _, directions = eigh(values, subset_by_index=(0, rest - 1))
+    state = {"origin": origin, "directions": directions.astype(np.float32)}
+    scale = bank.logits.astype(float).max(1).mean() / max(residual(bank, head, state).mean(), 1e-12)
+    return state | {"scale": np.array(abs(scale))}
+
+
+def residual(bank: FeatureBank, head: Head, state: State) -> np.ndarray:
+    """The length of a feature outside the space that training features fill."""
+    origin, directions = state["origin"].astype(np.float32), state["directions"]
+    return by_chunk(bank.features, lambda x: np.linalg.norm((x - origin) @ directions, axis=1))
+
+
+def vim(bank: FeatureBank, head: Head, state: State) -> np.ndarray:
+    """That length as a virtual logit, against the energy (Wang et al. 2022)."""
+    return state["scale"] * residual(bank, head, state) - logsumexp(bank.logits.astype(float), axis=1)
+
+
+def fit_she(bank: FeatureBank, head: Head) -> State:
+    """Learn the mean feature of every class, over the views that were classified right."""
+    predicted = bank.logits.argmax(1)
+    right = predicted == bank.label
+    patterns = []
+    for k in range(bank.logits.shape[1]):
+        rows = (predicted == k) & right
+        rows = rows if rows.any() else bank.label == k
+        patterns.append(bank.features[rows].mean(0, dtype=float) if rows.any() else np.zeros(bank.features.shape[1]))
+    return {"patterns": np.stack(patterns)}
+
+
+def she(bank: FeatureBank, head: Head, state: State) -> np.ndarray:
+    """Minus the inner product with the pattern of the predicted class (Zhang et al. 2023)."""
+    products = bank.features @ state["patterns"].T.astype(bank.features.dtype)
+    return -np.take_along_axis(products, bank.logits.argmax(1)[:, None], 1)[:, 0].astype(float)
+
+
+def fit_fdbd(bank: FeatureBank, head: Head) -> State:
+    """Learn the mean feature."""
+    return {"mean": bank.features.mean(0, dtype=float)}
+
+
+def fdbd(bank: FeatureBank, head: Head, state: State) -> np.ndarray:
+    """Minus the mean distance from the decision boundaries over that from the mean feature (Liu and Qin 2024)."""
+    logits, weight = bank.logits.astype(float), head.weight.astype(float)
+    predicted = logits.argmax(1)
+    apart = np.linalg.norm(weight[:, None] - weight[None], axis=2)
+    margin = np.take_along_axis(logits, predicted[:, None], 1) - logits
+    with np.errstate(divide="ignore", invalid="ignore"):
+        distance = np.where(apart[predicted] > 0, margin / apart[predicted], 0).sum(1) / (logits.shape[1] - 1)
+    away = by_chunk(bank.features, lambda x: np.linalg.norm(x - state["mean"].astype(np.float32), axis=1))
+    return -distance / np.maximum(away, 1e-12)
+
+
+def scatter(features: np.ndarray, centres: np.ndarray, nearest: np.ndarray | None = None) -> np.ndarray:
+    """Return the mean outer product (D, D) of features (N, D) around their centres (K, D); `nearest` says which."""
+    total = np.zeros((features.shape[1],) * 2)
+    for part in chunks(len(features)):
+        centred = (features[part] - (centres if nearest is None else centres[nearest[part]])).astype(np.float32)
+        total += centred.T @ centred
+    return total / len(features)
+
+
+def _classes(bank: FeatureBank, classes: str) -> np.ndarray:
+    names = bank.label if classes == "label" else np.char.add(bank.source.astype(str), bank.label.astype(str))
+    return np.unique(names, return_inverse=True)[1]
+
+
+def _whitener(covariance: np.ndarray, ridge: float) -> np.ndarray:
+    """Return W with W W^T the inverse of a covariance; directions without variance are held to the ridge."""
+    values, vectors = eigh(covariance)
+    floor = max(float(ridge) * values.max(), np.finfo(float).tiny)
+    return (vectors / np.sqrt(np.maximum(values, 0) + floor)).astype(np.float32)
+
+
+def _nearest(features: np.ndarray, means: np.ndarray, whiten: np.ndarray) -> np.ndarray:
+    centre = means.mean(0).astype(np.float32)
+    whitened = (means.astype(np.float32) - centre) @ whiten
+
+    def squared(x: np.ndarray) -> np.ndarray:
+        y = (x - centre) @ whiten
+        cross = y @ whitened.T
+        return ((y * y).sum(1, keepdims=True) - 2 * cross + (whitened * whitened).sum(1)).min(1).astype(float)
+
+    return by_chunk(features, squared)
+
+
+def _unit(features: np.ndarray) -> np.ndarray:
+    return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-10)

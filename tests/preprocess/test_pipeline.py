@@ -63,7 +63,7 @@ def test_a_second_call_does_only_what_is_missing(records, tmp_path, monkeypatch)
     assert again.records == first.records
     assert crop_path(folder, good[1]).stat().st_mtime_ns == stamps["real/good"]
 
-    monkeypatch.setattr("dfd.preprocess.pipeline._run", None)  # nothing may run any more
+    monkeypatch.setattr("dfd.preprocess.pipeline.run", None)  # nothing may run any more
     assert prepare(good, folder, OPTIONS)[0].records == first.records
 
 

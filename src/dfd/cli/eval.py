@@ -43,7 +43,8 @@ def evaluate(cfg: DictConfig) -> float:
     own_crops = any(override.startswith("data.crops") for override in HydraConfig.get().overrides.task)
     crops = {} if own_crops else loaded.card["crops"]  # faces cut as in training, unless the user says otherwise
     prepared = prepare_data(data_cfg, data_dir, allow, crops)
-    data = build(data_cfg["loader"], allow)(prepared.manifest, loaded.network.input)
+    seen = {key: crops[key] for key in ("view_margin", "align") if key in crops}  # and shown as in training
+    data = build({**data_cfg["loader"], **seen}, allow)(prepared.manifest, loaded.network.input)
     rows = score(loaded.network, data, cfg.split, OmegaConf.to_container(cfg.trainer, resolve=True))  # type: ignore[arg-type]
     run = checkpoint.parents[1] if saved is not None else checkpoint.parent
     folder = Path(cfg.output) if cfg.output else run / "eval" / f"{source.tag}-{cfg.split}"

@@ -98,22 +98,25 @@ def judge(
         else:
             crops = crop_video(path, options, detector)
         views = frames if spec.kind == "image" else spec.clips
-        rows = choose(crops.table["frame"], crops.table["valid"], views, spec.frames, spec.stride)
+        main = np.flatnonzero(crops.table["track"] == 0)
+        rows = main[choose(crops.table["frame"][main], crops.table["valid"][main], views, spec.frames, spec.stride)]
     except DfdError as error:
         return Judgement(path, empty, empty, str(error))
     scores = [
-        _score(network, crops, rows[start : start + batch_size]) for start in range(0, len(rows), max(1, batch_size))
+        _score(network, crops, rows[start : start + batch_size], options)
+        for start in range(0, len(rows), max(1, batch_size))
     ]
     return Judgement(path, crops.table["t"][rows[:, 0]], np.concatenate(scores))
 
 
-def _score(network: "Detector", crops: "Crops", rows: np.ndarray) -> np.ndarray:
+def _score(network: "Detector", crops: "Crops", rows: np.ndarray, options: "CropOptions") -> np.ndarray:
     import torch
 
-    from dfd.data.views import fit
+    from dfd.data.align import show
 
     spec = network.input
-    stack = np.stack([fit(crops.images[row], spec.size) for row in rows.ravel()]).transpose(0, 3, 1, 2)
+    how = (spec.size, options.view_margin, options.align)
+    stack = np.stack([show(crops.images[row], crops.table, row, *how) for row in rows.ravel()]).transpose(0, 3, 1, 2)
     pixels = torch.from_numpy(stack).to(network.mean.device).float().div_(255)
     if spec.kind == "clip":
         pixels = pixels.reshape(len(rows), spec.frames, *pixels.shape[1:])

@@ -15,7 +15,7 @@ from dfd.core.records import InputSpec, Record
 from dfd.data.augment import Augment
 from dfd.data.collate import collate
 from dfd.data.sampler import Balance, EvalSampler, TrainSampler
-from dfd.data.views import FaceViews
+from dfd.data.views import FaceViews, Repair, Showing
 
 
 class FaceDataModule(pl.LightningDataModule):
@@ -23,7 +23,8 @@ class FaceDataModule(pl.LightningDataModule):
 
     `batch_size` counts videos per rank. In training an image network sees one random frame per visit and `visits`
     visits per video and epoch; a clip network sees its `clips` at once, and `visits` should be 1. In evaluation an
-    image network sees `eval_frames` frames spread over each video.
+    image network sees `eval_frames` frames spread over each video. `view_margin`, `align`, `actors` and `repair` say
+    whose face is shown and how much of it (`views.Showing`).
     """
 
     def __init__(
@@ -37,8 +38,13 @@ class FaceDataModule(pl.LightningDataModule):
         balance: Balance = "balanced",
         workers: int | Literal["auto"] = "auto",
         seed: int = 0,
+        view_margin: float | None = None,
+        align: bool = False,
+        actors: Literal["main", "any"] = "main",
+        repair: Repair = "none",
     ) -> None:
         super().__init__()
+        self.showing = Showing(view_margin, align, actors, repair)
         self.manifest = manifest
         self.input = input
         self.augment = augment
@@ -66,7 +72,7 @@ class FaceDataModule(pl.LightningDataModule):
         sampler = TrainSampler(labels, self.visits, self.balance, self.seed, rank, world)
         if self._resume:
             sampler.skip_visits(self._resume["epoch"], self._resume["batches"] * self.batch_size)
-        dataset = FaceViews(records, self.manifest.folder, self.input, self.train_views, self.augment)
+        dataset = FaceViews(records, self.manifest.folder, self.input, self.train_views, self.augment, self.showing)
         return self._loader(dataset, sampler, self.batch_size, drop_last=len(sampler) >= self.batch_size)
 
     def val_dataloader(self) -> DataLoader:
@@ -80,13 +86,15 @@ class FaceDataModule(pl.LightningDataModule):
     def eval_dataloader(self, split: str) -> DataLoader:
         """Fixed views of any split, with about as many views per batch as in training."""
         records = self.records(split)
-        dataset = FaceViews(records, self.manifest.folder, self.input, self.eval_views)
+        dataset = FaceViews(records, self.manifest.folder, self.input, self.eval_views, showing=self.showing)
         sampler = EvalSampler(len(records), *self._place())
         return self._loader(dataset, sampler, max(1, self.batch_size * self.train_views // self.eval_views))
 
     def view(self, split: str, video: int, t: float) -> np.ndarray:
         """Return one evaluation view for a picture: its (first) frame, (3, S, S) uint8."""
-        views = FaceViews(self.records(split), self.manifest.folder, self.input, self.eval_views)[video]
+        views = FaceViews(self.records(split), self.manifest.folder, self.input, self.eval_views, showing=self.showing)[
+            video
+        ]
         pixels = views["pixels"][int(np.argmin(np.abs(views["t"] - t)))]
         return pixels if self.input.kind == "image" else pixels[0]
 

@@ -2,17 +2,20 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, TypedDict
+from typing import Literal, NamedTuple, TypedDict
 
-import cv2
 import numpy as np
 from torch.utils.data import Dataset
 
 from dfd.core.errors import DfdError
 from dfd.core.records import InputSpec, Record
+from dfd.data.align import show
 from dfd.data.augment import Augment
 from dfd.data.crops import CropReader
+from dfd.data.readers import Reader, open_crops
 from dfd.data.sampling import choose
+
+Repair = Literal["none", "drop", "relabel"]
 
 
 class Visit(NamedTuple):
@@ -31,6 +34,20 @@ class Views(TypedDict):
     video: int
 
 
+class Showing(NamedTuple):
+    """Whose face is shown and how much of it.
+
+    `margin` and `align` are applied when a crop is read. `actors` is "main", or "any": in training, a random one of
+    the faces that were kept. `repair` says what a face of a fake is that its mask shows untouched: "none" believes
+    the label, "drop" never shows it, "relabel" calls it real.
+    """
+
+    margin: float | None = None
+    align: bool = False
+    actors: Literal["main", "any"] = "main"
+    repair: Repair = "none"
+
+
 class FaceViews(Dataset[Views]):
     """The views that a network's input asks for, of every record; indexed by a `Visit`."""
 
@@ -41,6 +58,7 @@ class FaceViews(Dataset[Views]):
         input: InputSpec,
         views: int = 1,
         augment: Augment | None = None,
+        showing: Showing = Showing(),  # noqa: B008 - immutable
     ) -> None:
         if input.kind not in ("image", "clip"):
             raise DfdError(f"face crops can be shown as image or clip, the network asks for {input.kind!r}")
@@ -49,6 +67,7 @@ class FaceViews(Dataset[Views]):
         self.input = input
         self.views = views
         self.augment = augment
+        self.showing = showing
 
     def __len__(self) -> int:
         return len(self.records)
@@ -57,20 +76,45 @@ class FaceViews(Dataset[Views]):
         video, seed = visit if isinstance(visit, tuple) else (visit, None)
         record, spec = self.records[video], self.input
         generator = None if seed is None else np.random.default_rng(seed)
-        with CropReader(self.folder / record.assets["crops"]) as crops:
+        with open_crops(self.folder, record.assets) as crops:
             table = crops.table
+            members, label = self._face(record, crops, generator)
+            frames, valid = table["frame"][members], table["valid"][members]
             try:
-                rows = choose(table["frame"], table["valid"], self.views, spec.frames, spec.stride, generator)
+                rows = members[choose(frames, valid, self.views, spec.frames, spec.stride, generator)]
             except DfdError as error:
                 raise DfdError(f"{record.dataset}/{record.id}: {error}") from None
-            images = [fit(image, spec.size) for image in crops.read(rows.ravel())]
+            pictures = zip(crops.read(rows.ravel()), rows.ravel(), strict=True)
+            how = (spec.size, self.showing.margin, self.showing.align)
+            images = [show(image, table, int(row), *how) for image, row in pictures]
         stack = np.stack(images)
         if self.augment is not None and generator is not None:
             stack = self._augmented(stack, len(rows), generator)
         pixels = stack.transpose(0, 3, 1, 2)
         if spec.kind == "clip":
             pixels = pixels.reshape(len(rows), spec.frames, *pixels.shape[1:])
-        return Views(pixels=np.ascontiguousarray(pixels), t=table["t"][rows[:, 0]], label=record.label, video=video)
+        return Views(pixels=np.ascontiguousarray(pixels), t=table["t"][rows[:, 0]], label=label, video=video)
+
+    def _face(self, record: Record, crops: Reader, generator: np.random.Generator | None) -> tuple[np.ndarray, int]:
+        """Return the rows of one face, and its label; evaluation shows the main one as it is labelled."""
+        tracks = crops.table["track"]
+        faces = np.unique(tracks[crops.table["valid"]]) if len(tracks) and crops.table["valid"].any() else tracks[:1]
+        if generator is None or (self.showing.actors == "main" and self.showing.repair == "none"):
+            return np.flatnonzero(tracks == faces[0]), record.label
+        swapped = self._swapped(record, faces)
+        if self.showing.repair == "drop" and swapped.any():
+            faces, swapped = faces[swapped], swapped[swapped]
+        chosen = int(generator.integers(len(faces))) if self.showing.actors == "any" else 0
+        untouched = self.showing.repair == "relabel" and not swapped[chosen]
+        return np.flatnonzero(tracks == faces[chosen]), 0 if untouched else record.label
+
+    def _swapped(self, record: Record, faces: np.ndarray) -> np.ndarray:
+        """Return, per face, whether its mask shows a change; without a mask the label is believed."""
+        if record.label == 0 or "masks" not in record.assets or self.showing.repair == "none":
+            return np.ones(len(faces), bool)
+        with CropReader(self.folder / record.assets["masks"]) as masks:
+            changed = set(masks.facts["swapped"])
+        return np.array([int(face) in changed for face in faces])
 
     def _augmented(self, stack: np.ndarray, views: int, generator: np.random.Generator) -> np.ndarray:
         """One draw for all clips of a video, since its frames belong together; one draw per view for images."""
@@ -78,10 +122,3 @@ class FaceViews(Dataset[Views]):
         if self.input.kind == "clip":
             return self.augment(stack, int(generator.integers(2**31)))
         return np.concatenate([self.augment(image[None], int(generator.integers(2**31))) for image in stack])
-
-
-def fit(image: np.ndarray, size: int) -> np.ndarray:
-    """Resize a square crop to the network's size, by area when it shrinks and cubic when it grows."""
-    if image.shape[:2] == (size, size):
-        return image
-    return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if size < image.shape[0] else cv2.INTER_CUBIC)

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from dfd.core.errors import DfdError
+from dfd.data.align import square
 from dfd.data.crops import CROP_BOX, FACE_BOX, LANDMARKS, Crops, Table
 from dfd.data.video import IMAGE_SUFFIXES, BadVideo, Picture, Video, open_video, read_image
 from dfd.preprocess.faces import Detections, FaceDetector, detection_scale
@@ -100,13 +101,6 @@ def look_frames(times: np.ndarray, keep: np.ndarray, options: CropOptions) -> np
         span = float(times[keep[-1]] - times[keep[0]])
         wanted = min(len(keep), int(span / options.look_every) + 2)
     return keep[np.unique(np.linspace(0, len(keep) - 1, wanted).round().astype(int))]
-
-
-def square(boxes: np.ndarray, margin: float) -> np.ndarray:
-    """Return the squares (N, 4) around boxes (N, 4), larger by `margin` of the longer side."""
-    centre = (boxes[:, :2] + boxes[:, 2:]) / 2
-    half = (boxes[:, 2:] - boxes[:, :2]).max(1, keepdims=True) * (1 + margin) / 2
-    return np.concatenate([centre - half, centre + half], 1)
 
 
 def cut(image: np.ndarray | Picture, box: np.ndarray, size: int) -> np.ndarray:

@@ -10,10 +10,12 @@ from dfd.core.records import Record
 from dfd.data.crops import CropReader
 from dfd.preprocess.crop import CropOptions
 from dfd.preprocess.pipeline import crop_path, prepare, read_failures
+from dfd.preprocess.runner import Engine
 from dfd.preprocess.sheet import contact_sheet
 from tests.conftest import write_video
 
 OPTIONS = CropOptions(groups=2, length=2, detections=2)
+ENGINE = Engine(workers=1)
 
 
 def record(name, path, **more):
@@ -33,7 +35,7 @@ def records(tmp_path, head_video):
 
 
 def test_failures_are_listed_and_the_rest_is_used(records, tmp_path):
-    manifest, failures = prepare(records, tmp_path / "out", OPTIONS, workers=1)
+    manifest, failures = prepare(records, tmp_path / "out", OPTIONS, ENGINE)
     assert {failure.video: failure.reason for failure in failures} == {
         "real/broken": "decode_error",
         "real/grey": "no_face",
@@ -54,12 +56,12 @@ def test_failures_are_listed_and_the_rest_is_used(records, tmp_path):
 def test_a_second_call_does_only_what_is_missing(records, tmp_path, monkeypatch):
     folder = tmp_path / "out"
     good = [record for record in records if record.id.endswith("good")]
-    first, _ = prepare(good, folder, OPTIONS, workers=1)
+    first, _ = prepare(good, folder, OPTIONS, ENGINE)
     stamps = {record.id: crop_path(folder, record).stat().st_mtime_ns for record in good}
 
     (folder / "manifest.parquet").unlink()  # killed before the end, with one video half written
     crop_path(folder, good[0]).rename(crop_path(folder, good[0]).with_suffix(".part"))
-    again, _ = prepare(good, folder, OPTIONS, workers=1)
+    again, _ = prepare(good, folder, OPTIONS, ENGINE)
     assert again.records == first.records
     assert crop_path(folder, good[1]).stat().st_mtime_ns == stamps["real/good"]
 
@@ -74,4 +76,4 @@ def test_an_id_cannot_leave_the_folder(tmp_path):
 
 def test_no_usable_video_at_all_is_an_error(records, tmp_path):
     with pytest.raises(DfdError, match="no face in any of 1 videos"):
-        prepare([records[-1]], tmp_path / "out", OPTIONS, workers=1)
+        prepare([records[-1]], tmp_path / "out", OPTIONS, ENGINE)

@@ -119,7 +119,8 @@ def encode(image: np.ndarray, image_format: str, quality: int) -> bytes:
     """Return an image as the bytes of a PNG or JPEG file."""
     jpeg = image_format == "jpg"
     options = [cv2.IMWRITE_JPEG_QUALITY, quality] if jpeg else [cv2.IMWRITE_PNG_COMPRESSION, 1]
-    return cv2.imencode(f".{image_format}", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)[1].tobytes()
+    stored = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    return cv2.imencode(f".{image_format}", stored, options)[1].tobytes()
 
 
 def _to_csv(table: Table) -> str:

@@ -11,7 +11,7 @@ from dfd.core.errors import DfdError
 from dfd.core.records import InputSpec, Record
 from dfd.data.align import show
 from dfd.data.augment import Augment
-from dfd.data.crops import CropReader
+from dfd.data.crops import LANDMARKS, CropReader
 from dfd.data.readers import Reader, open_crops
 from dfd.data.sampling import choose
 
@@ -77,7 +77,7 @@ class FaceViews(Dataset[Views]):
         record, spec = self.records[video], self.input
         generator = None if seed is None else np.random.default_rng(seed)
         with open_crops(self.folder, record.assets) as crops:
-            table = crops.table
+            table = self._table(record, crops)
             members, label = self._face(record, crops, generator)
             frames, valid = table["frame"][members], table["valid"][members]
             try:
@@ -94,6 +94,15 @@ class FaceViews(Dataset[Views]):
         if spec.kind == "clip":
             pixels = pixels.reshape(len(rows), spec.frames, *pixels.shape[1:])
         return Views(pixels=np.ascontiguousarray(pixels), t=table["t"][rows[:, 0]], label=label, video=video)
+
+    def _table(self, record: Record, crops: Reader) -> dict[str, np.ndarray]:
+        """Return the table of frames, with exact landmarks where they were found and are asked for."""
+        if not self.showing.align or "landmarks" not in record.assets:
+            return crops.table
+        points = np.load(self.folder / record.assets["landmarks"]).reshape(-1, 10).astype(np.float64)
+        seen = np.isfinite(points).all(1)
+        columns = {name: np.where(seen, points[:, i], crops.table[name]) for i, name in enumerate(LANDMARKS)}
+        return crops.table | columns
 
     def _face(self, record: Record, crops: Reader, generator: np.random.Generator | None) -> tuple[np.ndarray, int]:
         """Return the rows of one face, and its label; evaluation shows the main one as it is labelled."""

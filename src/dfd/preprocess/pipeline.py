@@ -24,14 +24,13 @@ log = logging.getLogger(__name__)
 
 MANIFEST, FAILURES, VIDEOS = "manifest.parquet", "failures.parquet", "videos.parquet"
 
+EXTRAS = {"landmarks": ".npy", "masks": ".zip"}  # what later stages add to a record's crops
+
 
 def prepare(
     records: Sequence[Record],
     folder: Path,
     options: CropOptions,
-    *,
-    workers: int | None = None,
-    device: str = "cpu",
     engine: Engine | None = None,
 ) -> tuple[Manifest, list[Failure]]:
     """Cut the faces of every record that has none yet, and return those that have, with what failed and why.
@@ -42,7 +41,7 @@ def prepare(
     done = _finished(records, folder)
     if done is not None:
         return done
-    failures = cut_faces(records, folder, options, engine or Engine(workers, device))
+    failures = cut_faces(records, folder, options, engine or Engine())
     return collect(records, folder, failures)
 
 
@@ -230,6 +229,10 @@ def _described(record: Record, folder: Path) -> tuple[Record, dict[str, Any]]:
     row = {"video": record.id, **facts, "rows": len(table["frame"]), "valid": float(table["valid"].mean())}
     row |= {"faces": len(np.unique(table["track"])), "least_confidence": float(sure.min()) if len(sure) else 0.0}
     assets = {**record.assets, "crops": path.relative_to(folder).as_posix()}
+    for kind, suffix in EXTRAS.items():
+        extra = asset_path(folder, kind, record.id, suffix)
+        if extra.is_file():
+            assets[kind] = extra.relative_to(folder).as_posix()
     return replace(record, fps=facts["fps"], frames=facts["frames"], assets=assets), row
 
 

@@ -80,7 +80,7 @@ class Preprocess(Root):
     """python preprocess.py"""
 
     stages: list[str] = field(default_factory=lambda: ["crop"])  # probe detect track crop landmarks masks folds leakage
-    workers: int | None = None  # null: one per core
+    workers: int | None = None  # null: one per core; 0: in this process
     device: str = "cpu"  # of the face detector
     launcher: str = "local"  # local | ray: where the work is done
     address: str | None = None  # of a running Ray cluster; null: one is started here

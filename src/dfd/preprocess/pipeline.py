@@ -3,7 +3,7 @@
 import functools
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -112,11 +112,10 @@ def write_table(rows: Sequence[Mapping[str, Any]], path: Path, columns: Sequence
 def process(items: Sequence[Item]) -> list[Failure]:
     """Cut some files in a worker, looking for the faces of all of them together."""
     jobs = {item.video: (item, _job(item, HELD // len(items))) for item in items}
-    detector = detector_on(items[0].given["device"])
-    return together(jobs, detector)
+    return together(jobs, functools.partial(detector_on, items[0].given["device"]))
 
 
-def together(jobs: Mapping[str, tuple[Item, Looking]], detector: FaceDetector) -> list[Failure]:
+def together(jobs: Mapping[str, tuple[Item, Looking]], detector: Callable[[], FaceDetector]) -> list[Failure]:
     """Run generators of pictures side by side, one batch of looks after another, until each is done or has failed."""
     failures = []
     answers: dict[str, list[Detections] | None] = dict.fromkeys(jobs)
@@ -130,7 +129,8 @@ def together(jobs: Mapping[str, tuple[Item, Looking]], detector: FaceDetector) -
                 failures.append(result)
             elif not isinstance(result, StopIteration):
                 asked[name] = result
-        found = iter(detector.detect([image for images in asked.values() for image in images]))
+        pictures = [image for images in asked.values() for image in images]
+        found = iter(detector().detect(pictures) if pictures else ())
         answers = {name: [next(found) for _ in images] for name, images in asked.items()}
     return failures
 

@@ -33,7 +33,7 @@ Launcher = Literal["local", "ray"]
 
 @dataclass(frozen=True)
 class Engine:
-    """Where stages run: local processes or a Ray cluster; `limit` seconds for one file."""
+    """Where stages run: local processes (0: in this one) or a Ray cluster; `limit` seconds for one file."""
 
     workers: int | None = None
     device: str = "cpu"
@@ -44,7 +44,7 @@ class Engine:
     @property
     def count(self) -> int:
         """How many workers there are."""
-        return self.workers or (os.cpu_count() or 1)
+        return (os.cpu_count() or 1) if self.workers is None else max(1, self.workers)
 
 
 @dataclass(frozen=True)
@@ -153,9 +153,10 @@ def _results(
                 chunk = flying.pop(future)
                 try:
                     yield chunk, future.result()
-                except BrokenProcessPool:
+                except _died(engine):
                     suspects += [item for items in (chunk, *flying.values()) for item in items]
                     flying.clear()
+                    executor.shutdown(wait=False)
                     executor = _executor(engine, len(chunks))
                     break
         for item in suspects:
@@ -171,11 +172,32 @@ def _alone(item: Item, work: Work, engine: Engine, stage: str) -> list[Failure]:
     with _executor(engine, 1) as executor:
         try:
             return executor.submit(work, [item]).result()
-        except BrokenProcessPool:
+        except _died(engine):
             return [Failure(item.video, stage, CRASHED, f"{item.source} killed the process that read it")]
 
 
+class Here(Executor):
+    """An executor that works in this very process, where a debugger can follow."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future:
+        """Call a function now."""
+        import cv2
+
+        future: Future = Future()
+        threads = cv2.getNumThreads()
+        cv2.setNumThreads(1)  # its small jobs wait for each other on a busy machine
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        finally:
+            cv2.setNumThreads(threads)
+        return future
+
+
 def _executor(engine: Engine, chunks: int) -> Executor:
+    if engine.workers == 0:
+        return Here()
     if engine.launcher == "ray":
         from dfd.preprocess.cluster import RayExecutor
 
@@ -183,12 +205,20 @@ def _executor(engine: Engine, chunks: int) -> Executor:
     return ProcessPoolExecutor(min(engine.count, chunks), get_context("spawn"), _single_threaded)
 
 
+def _died(engine: Engine) -> tuple[type[Exception], ...]:
+    """Return what is raised when a process of the engine was killed at its work."""
+    if engine.launcher == "ray":
+        from ray.exceptions import WorkerCrashedError
+
+        return (WorkerCrashedError,)
+    return (BrokenProcessPool,)
+
+
 def _single_threaded() -> None:
     """Work is spread over files, not within one; Ctrl-C is the main process's to handle."""
+    os.environ["OMP_NUM_THREADS"] = "1"  # torch is imported later, and only by workers that look for faces
     import cv2
-    import torch
 
-    torch.set_num_threads(1)
     cv2.setNumThreads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 

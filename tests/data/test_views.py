@@ -8,10 +8,11 @@ import torch
 from dfd.core.errors import DfdError
 from dfd.core.manifest import Manifest
 from dfd.core.records import InputSpec
+from dfd.data.align import fit
 from dfd.data.augment import Augment
 from dfd.data.collate import collate
 from dfd.data.datamodule import FaceDataModule
-from dfd.data.views import FaceViews, Visit, fit
+from dfd.data.views import FaceViews, Visit
 
 CLIP = InputSpec("clip", size=32, frames=4, clips=2)
 WILD = Augment(

@@ -1,13 +1,26 @@
 """Picking frames, tracks, interpolation, cutting: pure functions, and MTCNN once for real."""
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfd.preprocess.crop import CropOptions, NoFace, crop_image, crop_video, cut, pick_frames, square
+from dfd.core.errors import DfdError
+from dfd.preprocess.crop import (
+    CropOptions,
+    Cutting,
+    NoFace,
+    crop_image,
+    crop_video,
+    cut,
+    drive,
+    look_frames,
+    pick_frames,
+    square,
+)
 from dfd.preprocess.faces import NONE, Detections, MtcnnDetector
-from dfd.preprocess.tracks import interpolate, iou, link, main_track
+from dfd.preprocess.tracks import interpolate, iou, link, main_tracks
 
 
 class Fixed:
@@ -29,15 +42,33 @@ def both(*faces):
 
 
 def test_frames_are_bursts_at_the_official_starts():
-    frames = pick_frames(300, 8, 4)
+    times = np.arange(300) / 25
+    frames = pick_frames(times, CropOptions())
     assert frames[::4].tolist() == [0, 42, 84, 126, 169, 211, 253, 296]
-    assert pick_frames(300, 0, 4).tolist() == list(range(300))
-    assert pick_frames(3, 8, 4).tolist() == [0, 1, 2]
+    assert pick_frames(times, CropOptions(groups=0)).tolist() == list(range(300))
+    assert pick_frames(times, CropOptions(groups=0, every=10)).tolist() == list(range(0, 300, 10))
+    assert pick_frames(times[:3], CropOptions()).tolist() == [0, 1, 2]
 
 
-@given(st.integers(1, 400), st.integers(1, 20), st.integers(1, 10))
-def test_picked_frames_are_distinct_and_inside(count, groups, length):
-    frames = pick_frames(count, groups, length)
+def test_bursts_are_spread_over_time_not_over_frame_numbers():
+    times = np.concatenate([np.arange(100) / 100, 1 + np.arange(100) / 10])  # eleven seconds, the first one dense
+    starts = pick_frames(times, CropOptions(groups=3, length=1))
+    assert times[starts] == pytest.approx([0, 5.4, 10.9])
+
+
+def test_the_detector_looks_at_kept_frames_only():
+    times = np.arange(300) / 25
+    keep = pick_frames(times, CropOptions())
+    assert len(look_frames(times, keep, CropOptions())) == 8
+    every = look_frames(times, np.arange(300), CropOptions(groups=0))
+    assert np.diff(times[every]).max() <= 0.2001
+    assert {0, 299} <= set(every.tolist())
+    assert look_frames(times, keep[:1], CropOptions()).tolist() == [0]
+
+
+@given(st.integers(1, 400), st.integers(1, 20), st.integers(1, 10), st.floats(1, 120))
+def test_picked_frames_are_distinct_and_inside(count, groups, length, fps):
+    frames = pick_frames(np.arange(count) / fps, CropOptions(groups=groups, length=length))
     assert (np.diff(frames) > 0).all()
     assert frames[0] == 0
     assert frames[-1] == count - 1 or groups == 1
@@ -55,9 +86,25 @@ def test_two_people_stay_two_tracks_and_the_larger_is_the_main_one():
     seen[20] = face(180, 50, 60)
     tracks = link(seen, 0.9)
     assert sorted(track.frames for track in tracks) == [[0, 10, 20, 30], [0, 10, 30]]
-    assert main_track(tracks).boxes[0].tolist() == [200, 50, 260, 110]
+    first, second = main_tracks(tracks, (300, 200), 5)
+    assert first.boxes[0].tolist() == [200, 50, 260, 110]
+    assert second.boxes[0].tolist() == [10, 10, 40, 40]
     assert link({0: face(0, 0, confidence=0.5)}, 0.9) == []
-    assert main_track([]) is None
+    assert main_tracks([], (300, 200)) == []
+
+
+def test_the_most_central_face_can_be_the_main_one():
+    tracks = link({0: both(face(0, 0, 50), face(80, 80, 40))}, 0.9)
+    assert main_tracks(tracks, (200, 200))[0].boxes[0].tolist() == [0, 0, 50, 50]
+    assert main_tracks(tracks, (200, 200), main="central")[0].boxes[0].tolist() == [80, 80, 120, 120]
+
+
+def test_people_keep_their_id_when_sizes_change_places():
+    """The winner's rank by area would swap the two; a track follows the place."""
+    seen = {t: both(face(10, 10, 30 + t), face(200, 50, 60 - t)) for t in range(0, 50, 5)}
+    left, right = sorted(link(seen, 0.9), key=lambda track: track.boxes[0][0])
+    assert all(box[0] == 10 for box in left.boxes)
+    assert all(box[0] == 200 for box in right.boxes)
 
 
 def test_boxes_are_interpolated_and_far_frames_are_not_valid():
@@ -93,9 +140,9 @@ def test_a_video_is_cut_where_the_face_is(head_video):
 
 
 def test_no_face_is_an_error_of_its_own(head_video):
-    with pytest.raises(NoFace, match="on 8 frames"):
+    with pytest.raises(NoFace, match="on 8 frame"):
         crop_video(head_video, CropOptions(), Fixed(NONE))
-    with pytest.raises(NoFace, match="in this picture"):
+    with pytest.raises(NoFace, match="of this picture"):
         crop_image(np.zeros((50, 50, 3), np.uint8), CropOptions(), Fixed(NONE))
 
 
@@ -114,6 +161,51 @@ def test_mtcnn_finds_a_drawn_head_in_a_batch_and_nothing_in_grey(head_video):
     np.testing.assert_allclose(first.boxes, third.boxes, atol=0.1)
     left, right = first.landmarks[0, 0], first.landmarks[0, 1]
     assert first.boxes[0][0] < left[0] < right[0] < first.boxes[0][2]
-    assert MtcnnDetector().detect([np.zeros((8, 8, 3), np.uint8)]) == [NONE]
-    large = MtcnnDetector(long_side=160).detect([head])[0]
-    assert iou(large.boxes[0], first.boxes[0]) > 0.6
+    assert len(MtcnnDetector().detect([np.zeros((8, 8, 3), np.uint8)])[0].boxes) == 0
+    large, tiny = MtcnnDetector().detect([cv2.resize(head, (1280, 1024)), cv2.resize(head, (160, 128))])
+    assert iou(large.boxes[0] / 4, first.boxes[0]) > 0.6
+    assert iou(tiny.boxes[0] * 2, first.boxes[0]) > 0.6
+
+
+def test_the_cascade_agrees_with_the_package_it_takes_its_weights_from(head_video):
+    """The same boxes, landmarks and confidences as facenet-pytorch's own loop, but for how patches are resampled."""
+    from facenet_pytorch import MTCNN
+
+    from dfd.data.video import read_frames
+    from dfd.preprocess.mtcnn import Cascade
+
+    images = [image for _, _, image in read_frames(head_video, [3, 17])]
+    found = Cascade()(images, 20)
+    boxes, confidences, landmarks = MTCNN(keep_all=True, min_face_size=20).detect(np.stack(images), landmarks=True)
+    for i in range(2):
+        rows = np.flatnonzero(found.image == i)
+        assert len(rows) == len(boxes[i])
+        assert iou(found.box[rows[0]], boxes[i][0].astype(float)) > 0.85
+        assert found.confidence[rows[0]] == pytest.approx(confidences[i][0], abs=0.05)
+        assert np.abs(found.landmarks[rows[0]] - landmarks[i][0]).max() < 8  # of a face 110 wide
+
+
+def test_frames_that_do_not_fit_into_memory_are_decoded_again(head_video):
+    options, fixed = CropOptions(groups=0), Fixed(face(100, 60))
+    whole, thrifty = Cutting(head_video, options), Cutting(head_video, options, held=10**6)
+    for work in (whole, thrifty):
+        drive(work.look(), fixed)
+    assert thrifty._pictures is None
+    first, second = dict(whole.images()), dict(thrifty.images())
+    assert list(first) == list(second) == list(range(30))
+    assert all(np.array_equal(first[row], second[row]) for row in first)
+
+
+def test_two_actors_are_two_tracks_with_crops_of_their_own(head_video):
+    crops = crop_video(
+        head_video, CropOptions(groups=2, length=2, max_tracks=2), Fixed(both(face(10, 60), face(200, 60, 30)))
+    )
+    assert crops.table["track"].tolist() == [0] * 4 + [1] * 4
+    assert crops.table["frame"].tolist() == [0, 1, 28, 29] * 2
+    assert [crops.images[row].shape[0] for row in (0, 4)] == [52, 39]
+
+
+def test_view_options_do_not_change_what_is_stored():
+    assert CropOptions(view_margin=0.1, align=True).hash == CropOptions().hash
+    with pytest.raises(DfdError, match=r"stored crops reach only 0\.3"):
+        CropOptions(view_margin=0.5)

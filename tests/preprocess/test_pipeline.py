@@ -1,7 +1,16 @@
 """One bad video among good ones is a row in a table; a stopped call goes on; fakes share their original's boxes."""
 
+import contextlib
+import os
+import pickle
 import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -9,11 +18,14 @@ from dfd.core.errors import DfdError
 from dfd.core.records import Record
 from dfd.data.crops import CropReader
 from dfd.preprocess.crop import CropOptions
-from dfd.preprocess.pipeline import crop_path, prepare, read_failures
+from dfd.preprocess.faces import MtcnnDetector
+from dfd.preprocess.pipeline import _item, crop_path, prepare, process, read_failures
+from dfd.preprocess.runner import Engine, Item, attempt, run
 from dfd.preprocess.sheet import contact_sheet
-from tests.conftest import write_video
+from tests.conftest import draw_head, write_video
 
 OPTIONS = CropOptions(groups=2, length=2, detections=2)
+ENGINE = Engine(workers=0)
 
 
 def record(name, path, **more):
@@ -33,7 +45,7 @@ def records(tmp_path, head_video):
 
 
 def test_failures_are_listed_and_the_rest_is_used(records, tmp_path):
-    manifest, failures = prepare(records, tmp_path / "out", OPTIONS, workers=1)
+    manifest, failures = prepare(records, tmp_path / "out", OPTIONS, ENGINE)
     assert {failure.video: failure.reason for failure in failures} == {
         "real/broken": "decode_error",
         "real/grey": "no_face",
@@ -54,16 +66,16 @@ def test_failures_are_listed_and_the_rest_is_used(records, tmp_path):
 def test_a_second_call_does_only_what_is_missing(records, tmp_path, monkeypatch):
     folder = tmp_path / "out"
     good = [record for record in records if record.id.endswith("good")]
-    first, _ = prepare(good, folder, OPTIONS, workers=1)
+    first, _ = prepare(good, folder, OPTIONS, ENGINE)
     stamps = {record.id: crop_path(folder, record).stat().st_mtime_ns for record in good}
 
     (folder / "manifest.parquet").unlink()  # killed before the end, with one video half written
     crop_path(folder, good[0]).rename(crop_path(folder, good[0]).with_suffix(".part"))
-    again, _ = prepare(good, folder, OPTIONS, workers=1)
+    again, _ = prepare(good, folder, OPTIONS, ENGINE)
     assert again.records == first.records
     assert crop_path(folder, good[1]).stat().st_mtime_ns == stamps["real/good"]
 
-    monkeypatch.setattr("dfd.preprocess.pipeline._run", None)  # nothing may run any more
+    monkeypatch.setattr("dfd.preprocess.pipeline.run", None)  # nothing may run any more
     assert prepare(good, folder, OPTIONS)[0].records == first.records
 
 
@@ -74,4 +86,136 @@ def test_an_id_cannot_leave_the_folder(tmp_path):
 
 def test_no_usable_video_at_all_is_an_error(records, tmp_path):
     with pytest.raises(DfdError, match="no face in any of 1 videos"):
-        prepare([records[-1]], tmp_path / "out", OPTIONS, workers=1)
+        prepare([records[-1]], tmp_path / "out", OPTIONS, ENGINE)
+
+
+class Bomb:
+    """Work that kills its process for one video, as a file that upsets a decoder may."""
+
+    def __init__(self, victim):
+        self.victim = victim
+
+    def __call__(self, items):
+        for item in items:
+            if item.video == self.victim:
+                os.kill(os.getpid(), signal.SIGKILL)
+            item.target.parent.mkdir(parents=True, exist_ok=True)
+            item.target.write_text("done")
+        return []
+
+
+@pytest.mark.slow
+def test_a_file_that_kills_its_process_is_one_failure(tmp_path):
+    source = tmp_path / "x.mp4"
+    source.touch()
+    items = [Item(f"v{i}", source, tmp_path / f"out/v{i}.txt") for i in range(6)]
+    failures = run("crop", items, Bomb("v2"), Engine(workers=2))
+    assert [(failure.video, failure.reason) for failure in failures] == [("v2", "crashed")]
+    assert sorted(path.stem for path in (tmp_path / "out").iterdir()) == ["v0", "v1", "v3", "v4", "v5"]
+
+
+def test_a_file_that_takes_too_long_or_raises_is_one_failure(tmp_path):
+    source = tmp_path / "x.mp4"
+    source.touch()
+    item = Item("v", source, tmp_path / "y")
+    assert attempt("crop", item, 0.05, lambda: time.sleep(5)).reason == "too_slow"
+    assert attempt("crop", item, 5, lambda: 1 / 0).reason == "unexpected"
+    assert "ZeroDivisionError" in attempt("crop", item, 5, lambda: 1 / 0).detail
+    assert attempt("crop", item, 5, lambda: 7) == 7
+
+
+def test_a_failure_is_remembered_until_the_file_changes(records, tmp_path, head_video, monkeypatch):
+    folder = tmp_path / "out"
+    _, failures = prepare(records, folder, OPTIONS, ENGINE)
+    looked = []
+    monkeypatch.setattr("dfd.preprocess.pipeline._job", lambda item, held: looked.append(item.video))
+    (folder / "manifest.parquet").unlink()
+    again = run("crop", [_item(folder, record, OPTIONS, False, "cpu") for record in records[2:4]], process, ENGINE)
+    assert [failure.video for failure in again] == ["real/broken", "real/grey"]
+    assert looked == []
+    monkeypatch.undo()
+    shutil.copy(head_video, tmp_path / "raw" / "broken.mp4")  # downloaded again
+    manifest, failures = prepare(records, folder, OPTIONS, ENGINE)
+    assert "real/broken" in {record.id for record in manifest.records}
+    assert {failure.video for failure in failures} == {"real/grey", "real/gone"}
+
+
+def test_other_crops_need_no_second_look(records, tmp_path, monkeypatch):
+    good = [record for record in records if record.id.endswith("good")]
+    prepare(good, tmp_path / "out" / "a", OPTIONS, ENGINE)
+    monkeypatch.setattr("dfd.preprocess.pipeline.detector_on", lambda device: None)  # would fail if it were asked
+    wider, _ = prepare(good, tmp_path / "out" / "b", replace(OPTIONS, margin=0.6), ENGINE)
+    assert len(wider) == 2
+
+
+def test_several_videos_share_a_batch_and_nothing_changes(records, tmp_path, monkeypatch):
+    good = [replace(records[1], id=f"real/{i}") for i in range(3)]
+    asked = []
+    detect = MtcnnDetector.detect
+    monkeypatch.setattr(MtcnnDetector, "detect", lambda self, images: asked.append(len(images)) or detect(self, images))
+    prepare(good, tmp_path / "one" / "x", OPTIONS, ENGINE)
+    monkeypatch.setattr("dfd.preprocess.pipeline._chunk", lambda records, engine: 3)
+    prepare(good, tmp_path / "all" / "x", OPTIONS, ENGINE)
+    assert asked == [2, 2, 2, 6]
+    for record in good:
+        paths = [crop_path(tmp_path / name / "x", record) for name in ("one", "all")]
+        with CropReader(paths[0]) as one, CropReader(paths[1]) as together:
+            for name in one.table:  # sums in a larger batch are rounded differently
+                np.testing.assert_allclose(one.table[name], together.table[name], atol=0.01)
+
+
+def test_images_go_through_the_same_pipeline(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), draw_head()[..., ::-1])
+    records = [Record("a.png", "toy", "train", 0, str(tmp_path / "a.png"), "a")]
+    manifest, _ = prepare(records, tmp_path / "out" / "x", OPTIONS, ENGINE)
+    with CropReader(manifest.folder / manifest.records[0].assets["crops"]) as crops:
+        assert crops.table["frame"].tolist() == [0]
+        assert crops.read([0])[0].shape[0] > 100
+
+
+def tables(folder):
+    names = ("manifest.parquet", "failures.parquet", "videos.parquet")
+    files = [folder / name for name in names] + sorted((folder / "crops").rglob("*.zip"))
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+SCRIPT = """
+import sys, pickle
+from pathlib import Path
+from dfd.preprocess.pipeline import prepare
+from dfd.preprocess.crop import CropOptions
+from dfd.preprocess.faces import MtcnnDetector
+from dfd.preprocess.runner import Engine, Item, attempt, run
+records, folder, options = pickle.loads(Path(sys.argv[1]).read_bytes())
+if __name__ == "__main__":
+    prepare(records, folder, options, Engine(workers=0))
+"""
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_the_result_is_the_same_byte_for_byte(records, tmp_path):
+    """KILL, ten times, at moments drawn over the time that the whole takes."""
+    more = [replace(record, id=f"{record.id}{i}", original=record.original and f"{record.original}{i}")
+            for i in range(6) for record in records]  # fmt: skip
+    (tmp_path / "work.py").write_text(SCRIPT)
+
+    def start(name):
+        given = tmp_path / f"{name}.pickle"
+        given.write_bytes(pickle.dumps((more, tmp_path / name / "x", OPTIONS)))
+        return subprocess.Popen([sys.executable, tmp_path / "work.py", given], stderr=subprocess.DEVNULL)
+
+    began = time.monotonic()
+    assert start("whole").wait() == 0
+    span = time.monotonic() - began
+    random = np.random.default_rng(5)
+    killed = 0
+    for moment in random.uniform(0.3, 1.0, 10) * span:
+        process = start("killed")
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(moment)
+        killed += process.poll() is None
+        process.kill()
+        process.wait()
+    assert killed >= 3  # a later call has less to do, and may end before its moment
+    assert start("killed").wait() == 0
+    assert tables(tmp_path / "killed" / "x") == tables(tmp_path / "whole" / "x")

@@ -1,10 +1,13 @@
 """From a `data=` choice to a checked manifest: the user's download, or the rendered sample where there is none."""
 
+import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from filelock import FileLock
@@ -14,9 +17,12 @@ from dfd.core.errors import DfdError
 from dfd.core.manifest import Manifest, check
 from dfd.core.records import Failure, Record
 
+if TYPE_CHECKING:
+    from dfd.preprocess.runner import Engine
+
 log = logging.getLogger("dfd")
 
-SAMPLES = ("ffpp", "celebdf", "cddb")
+SAMPLES = ("ffpp", "celebdf", "dfdc", "cddb", "temporal")
 
 
 @dataclass(frozen=True)
@@ -47,9 +53,10 @@ class Prepared:
 
 def find_source(data: Mapping[str, Any], data_dir: Path) -> Source:
     """Decide between the given root, the usual place, and the sample."""
-    from dfd.data.sample import describe
-
     name = data["name"]
+    if data.get("parts"):
+        parts = [find_source(part, data_dir) for part in data["parts"].values()]
+        return Source(name, data_dir.absolute(), parts[0].processed.parent, any(part.sample for part in parts))
     usual = data_dir / name
     if data.get("root") is not None:
         root, sample = Path(data["root"]).expanduser(), False
@@ -59,10 +66,7 @@ def find_source(data: Mapping[str, Any], data_dir: Path) -> Source:
         root, sample = data_dir / "sample" / name, True
     else:
         raise DfdError(f"no {data.get('title', name)} at {usual}: say where it is with data.root=/path")
-    place = name
-    if sample:  # crops of another sample must not be taken for those of this one
-        facts = describe(name, **(data.get("sample") or {}))
-        place = f"{name}-sample-v{facts['version']}-seed{facts['seed']}-{facts['identities']}"
+    place = _place(data, name, root.absolute(), sample)
     processed = Path(data["processed"]) if data.get("processed") else data_dir / "processed" / place
     return Source(name, root.absolute(), processed.absolute(), sample)
 
@@ -72,18 +76,39 @@ def prepare_data(
     data_dir: Path,
     allow: Sequence[str],
     crops: Mapping[str, Any] | None = None,
-    workers: int | None = None,
-    device: str = "cpu",
+    engine: "Engine | None" = None,
 ) -> Prepared:
     """Index a dataset, check it, and cut its faces where that is not done yet; render the sample first if needed."""
     from dfd.preprocess.pipeline import prepare
 
+    if data.get("parts"):
+        return _combined(data, data_dir, allow, crops, engine)
+    with indexed(data, data_dir, allow) as (source, records, notes):
+        # whole pictures need no cutting; faces that others have cut are read where they lie
+        if data["crops"] is None or all("crops" in record.assets for record in records):
+            manifest, failures = Manifest(tuple(records), source.root), list[Failure]()
+        else:
+            options = build({**data["crops"], **(crops or {})}, allow)
+            manifest, failures = prepare(records, source.processed / options.hash, options, engine=engine)
+    if failures:
+        log.warning(
+            "%d of %d videos of %s could not be used (listed in the report)", len(failures), len(records), source.tag
+        )
+    failed = {failure.video for failure in failures}
+    return Prepared(source, manifest, failures, notes, [record for record in records if record.id in failed])
+
+
+@contextmanager
+def indexed(
+    data: Mapping[str, Any], data_dir: Path, allow: Sequence[str], lock: bool = True
+) -> Iterator[tuple[Source, list[Record], list[str]]]:
+    """Hold a dataset and give its checked records; processes of one run, or runs of one sweep, wait for the first."""
     source = find_source(data, data_dir)
-    options = None if data["crops"] is None else build({**data["crops"], **(crops or {})}, allow)
     source.processed.mkdir(parents=True, exist_ok=True)
-    with FileLock(source.processed / ".lock"):  # processes of one run, or runs of one sweep, wait for the first
+    with FileLock(source.processed / ".lock") if lock else nullcontext():
         if source.sample:
-            _render(source, data.get("sample") or {})
+            with nullcontext() if lock else FileLock(source.processed / ".sample.lock"):
+                _render(source, data.get("sample") or {})
         elif data.get("fetch"):
             build(data["fetch"], allow)(source.root)
         records = list(build(data["index"], allow)(source.root))
@@ -92,15 +117,51 @@ def prepare_data(
         notes = check(records, shared_groups=data["shared_groups"])
         for note in notes:
             log.warning(note)
-        if options is None:
-            return Prepared(source, Manifest(tuple(records), source.root), [], notes, [])
-        manifest, failures = prepare(records, source.processed / options.hash, options, workers=workers, device=device)
-    if failures:
-        log.warning(
-            "%d of %d videos of %s could not be used (listed in the report)", len(failures), len(records), source.tag
-        )
-    failed = {failure.video for failure in failures}
-    return Prepared(source, manifest, failures, notes, [record for record in records if record.id in failed])
+        yield source, records, notes
+
+
+def _combined(
+    data: Mapping[str, Any],
+    data_dir: Path,
+    allow: Sequence[str],
+    crops: Mapping[str, Any] | None,
+    engine: "Engine | None",
+) -> Prepared:
+    """Prepare every part and put their records side by side; ids and groups carry the part's name."""
+    common = {**data["crops"], **(crops or {})}
+    parts = {name: prepare_data(part, data_dir, allow, common, engine) for name, part in data["parts"].items()}
+    folder = Path(os.path.commonpath([part.manifest.folder for part in parts.values()]))
+    records = [
+        _of_part(record, name, part.manifest.folder.relative_to(folder))
+        for name, part in parts.items()
+        for record in part.manifest.records
+    ]
+    failures = [replace(f, video=f"{name}/{f.video}") for name, part in parts.items() for f in part.failures]
+    notes = [note for part in parts.values() for note in part.notes]
+    notes += check(records, shared_groups=data["shared_groups"])
+    lost = [
+        replace(r, id=f"{name}/{r.id}", group=f"{name}/{r.group}") for name, part in parts.items() for r in part.lost
+    ]
+    return Prepared(find_source(data, data_dir), Manifest(tuple(records), folder), failures, notes, lost)
+
+
+def _of_part(record: Record, part: str, folder: Path) -> Record:
+    files = {kind: path if kind == "numbering" else (folder / path).as_posix() for kind, path in record.assets.items()}
+    original = None if record.original is None else f"{part}/{record.original}"
+    return replace(record, id=f"{part}/{record.id}", group=f"{part}/{record.group}", original=original, assets=files)
+
+
+def _place(data: Mapping[str, Any], name: str, root: Path, sample: bool) -> str:
+    """Name the folder of crops, so that those of another sample, compression or tree are never taken for these."""
+    from dfd.data.sample import describe
+
+    if sample:
+        facts = describe(name, **(data.get("sample") or {}))
+        return f"{name}-sample-v{facts['version']}-seed{facts['seed']}-{facts['identities']}"
+    variant = str(data.get("variant") or "")
+    if variant == "root":
+        variant = hashlib.sha256(str(root).encode()).hexdigest()[:8]
+    return f"{name}-{variant}" if variant else name
 
 
 def shuffled(manifest: Manifest, seed: int) -> Manifest:

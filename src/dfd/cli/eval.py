@@ -112,7 +112,8 @@ def _one(cfg: DictConfig, subject: Subject, protocol: Any, of_several: bool) -> 
     started, cost = time.time(), Cost()
     prepared, data_cfg = _prepare(cfg, subject)
     network, card, run = subject.loaded.network, subject.loaded.card, subject.folder
-    data = build(data_cfg["loader"], allowed(cfg.plugins))(prepared.manifest, network.input)
+    seen = {key: data_cfg["crops"][key] for key in ("view_margin", "align") if key in (data_cfg["crops"] or {})}
+    data = build({**data_cfg["loader"], **seen}, allowed(cfg.plugins))(prepared.manifest, network.input)
     trainer: dict[str, Any] = OmegaConf.to_container(cfg.trainer, resolve=True)  # type: ignore[assignment]
     rows = score(network, data, cfg.split, trainer)
     name = f"{prepared.source.tag}-{cfg.split}"

@@ -297,7 +297,7 @@ def _picture(network: "Detector", role: Role, bank: FeatureBank, row: int, value
 
 @contextmanager
 def _progress(total: int) -> Iterator[Any]:
-    from dfd.preprocess.pipeline import progress_bar
+    from dfd.preprocess.runner import progress_bar
 
     with progress_bar() as progress:
         task = progress.add_task("feature banks", total=total)

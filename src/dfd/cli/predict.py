@@ -117,7 +117,9 @@ class Judge:
         try:
             crops = self._crops(path)
             views = self.frames if spec.kind == "image" else spec.clips
-            rows = choose(crops.table["frame"], crops.table["valid"], views, spec.frames, spec.stride)
+            main = np.flatnonzero(crops.table["track"] == 0)
+            frames, valid = crops.table["frame"][main], crops.table["valid"][main]
+            rows = main[choose(frames, valid, views, spec.frames, spec.stride)]
         except DfdError as error:
             return Judgement(path, np.empty(0), np.empty(0), str(error))
         batches = np.split(rows, range(self.batch_size, len(rows), self.batch_size))
@@ -140,11 +142,12 @@ class Judge:
 
     def _views(self, crops: "Crops", rows: np.ndarray) -> np.ndarray:
         """Return views (..., 3, S, S) uint8 of rows (...)."""
-        from dfd.data.views import fit
+        from dfd.data.align import show
 
         size = self.network.input.size
-        stack = np.stack([fit(crops.images[row], size) for row in rows.ravel()]).transpose(0, 3, 1, 2)
-        return stack.reshape(*rows.shape, 3, size, size)
+        how = (size,) if self.options is None else (size, self.options.view_margin, self.options.align)
+        shown = [show(crops.images[row], crops.table, row, *how) for row in rows.ravel()]
+        return np.stack(shown).transpose(0, 3, 1, 2).reshape(*rows.shape, 3, size, size)
 
     def _pixels(self, crops: "Crops", rows: np.ndarray) -> "torch.Tensor":
         import torch

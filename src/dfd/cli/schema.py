@@ -127,8 +127,14 @@ class Predict(Root):
 class Preprocess(Root):
     """python preprocess.py"""
 
-    workers: int | None = None
+    stages: list[str] = field(default_factory=lambda: ["crop"])  # probe detect track crop landmarks masks folds leakage
+    workers: int | None = None  # null: one per core; 0: in this process
     device: str = "cpu"  # of the face detector
+    launcher: str = "local"  # local | ray: where the work is done
+    address: str | None = None  # of a running Ray cluster; null: one is started here
+    shard: str | None = None  # i/n: do only this share (SLURM arrays); a call without it collects the tables
+    limit: float = 1800.0  # seconds for one file
+    against: list[str] = field(default_factory=list)  # folders of other prepared datasets, for the stage leakage
     data: Any = MISSING
     paths: Any = MISSING
 

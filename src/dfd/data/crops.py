@@ -1,13 +1,16 @@
 """One video's face crops in one plain ZIP: a table of frames and an image per face that was found.
 
 `frames.csv` has a row per picked frame: number, seconds, whether a face is there, its track, confidence, face box and
-crop box in frame pixels, five landmarks. A frame without a face keeps its row, so that consecutive stays true. Images
-are stored, not deflated, under the frame's number: any frame is one seek away and any tool opens the file.
+crop box in frame pixels, five landmarks; further faces of the same frames have further rows, under another track. A
+frame without a face keeps its row, so that consecutive stays true. Images are stored, not deflated, under the frame's
+number: any frame is one seek away and any tool opens the file.
 """
 
 import io
+import json
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,16 +38,37 @@ class Crops:
 
 
 def write_crops(path: Path, crops: Crops, image_format: str = "png", jpeg_quality: int = 95) -> None:
-    """Write a container; it appears whole or not at all."""
+    """Write the crops of one video; the container appears whole or not at all."""
+    write_container(path, crops.table, crops.images.items(), image_format, jpeg_quality)
+
+
+def write_container(
+    path: Path,
+    table: Table,
+    images: Iterable[tuple[int, np.ndarray]],
+    image_format: str = "png",
+    jpeg_quality: int = 95,
+    facts: Mapping[str, Any] | None = None,
+) -> None:
+    """Write images (row, RGB uint8) as they come and then their table; `facts` of the video are the ZIP's comment.
+
+    The same crops give the same bytes, and the container appears whole or not at all.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
-    with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
-        archive.writestr(TABLE, _to_csv(crops.table))
-        for row, image in crops.images.items():
-            archive.writestr(
-                f"{crops.table['frame'][row]:06d}.{image_format}", _encode(image, image_format, jpeg_quality)
-            )
+    with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive, _gone_on_error(part):
+        for row, image in images:
+            name = image_name(int(table["frame"][row]), int(table["track"][row]))
+            entry = zipfile.ZipInfo(f"{name}.{image_format}")  # dated 1980, like every entry that is given no date
+            archive.writestr(entry, encode(image, image_format, jpeg_quality))
+        archive.writestr(zipfile.ZipInfo(TABLE), _to_csv(table))
+        archive.comment = json.dumps(dict(facts or {})).encode()
     part.replace(path)
+
+
+def image_name(frame: int, track: int) -> str:
+    """Return the name of a row's image: its frame, and its track unless that is the main one."""
+    return f"{frame:06d}_{track}" if track else f"{frame:06d}"
 
 
 class CropReader:
@@ -57,11 +81,17 @@ class CropReader:
             self.table = _from_csv(self._archive.read(TABLE))
         except (OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
             raise DfdError(f"{path} is damaged ({error}): delete it and run preprocess.py again") from error
-        self._names = {int(name[:6]): name for name in self._archive.namelist() if name != TABLE}
+        self._names = {name.rpartition(".")[0]: name for name in self._archive.namelist() if name != TABLE}
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What is known of the video: frames, fps, width, height."""
+        return json.loads(self._archive.comment or b"{}")
 
     def read(self, rows: Sequence[int] | np.ndarray) -> list[np.ndarray]:
         """Return the images (RGB uint8) of these rows of the table."""
-        return [self._decode(self._names[int(self.table["frame"][row])]) for row in rows]
+        frames, tracks = self.table["frame"], self.table["track"]
+        return [self._decode(self._names[image_name(int(frames[row]), int(tracks[row]))]) for row in rows]
 
     def __enter__(self) -> "CropReader":
         return self
@@ -76,10 +106,21 @@ class CropReader:
         return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
-def _encode(image: np.ndarray, image_format: str, quality: int) -> bytes:
+@contextmanager
+def _gone_on_error(part: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def encode(image: np.ndarray, image_format: str, quality: int) -> bytes:
+    """Return an image as the bytes of a PNG or JPEG file."""
     jpeg = image_format == "jpg"
     options = [cv2.IMWRITE_JPEG_QUALITY, quality] if jpeg else [cv2.IMWRITE_PNG_COMPRESSION, 1]
-    return cv2.imencode(f".{image_format}", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)[1].tobytes()
+    stored = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    return cv2.imencode(f".{image_format}", stored, options)[1].tobytes()
 
 
 def _to_csv(table: Table) -> str:

@@ -18,7 +18,7 @@ from dfd.data.collate import collate
 from dfd.data.outliers import with_changes
 from dfd.data.sampler import Balance, EvalSampler, TrainSampler
 from dfd.data.sampling import Sampling
-from dfd.data.views import FaceViews, Views
+from dfd.data.views import FaceViews, Repair, Showing, Views
 
 
 class FaceDataModule(pl.LightningDataModule):
@@ -26,7 +26,8 @@ class FaceDataModule(pl.LightningDataModule):
 
     `batch_size` counts videos per rank. In training an image network sees one random frame per visit and `visits`
     visits per video and epoch; a clip network sees its `clips` at once, and `visits` should be 1. In evaluation an
-    image network sees `eval_frames` frames spread over each video. `sampling: official` draws clips as TALL's code did.
+    image network sees `eval_frames` frames spread over each video. `view_margin`, `align`, `actors` and `repair` say
+    whose face is shown and how much of it (`views.Showing`). `sampling: official` draws clips as TALL's code did.
     """
 
     def __init__(
@@ -40,9 +41,14 @@ class FaceDataModule(pl.LightningDataModule):
         balance: Balance = "balanced",
         workers: int | Literal["auto"] = "auto",
         seed: int = 0,
+        view_margin: float | None = None,
+        align: bool = False,
+        actors: Literal["main", "any"] = "main",
+        repair: Repair = "none",
         sampling: Sampling = "even",
     ) -> None:
         super().__init__()
+        self.showing = Showing(view_margin, align, actors, repair)
         self.sampling: Sampling = sampling
         self.manifest = manifest
         self.input = input
@@ -112,7 +118,7 @@ class FaceDataModule(pl.LightningDataModule):
 
     def views(self, records: Sequence[Record], count: int, augment: Augment | None = None) -> Dataset[Views]:
         """Return the views as they are."""
-        return FaceViews(records, self.manifest.folder, self.input, count, augment, self.sampling)
+        return FaceViews(records, self.manifest.folder, self.input, count, augment, self.showing, self.sampling)
 
     def targets(self, records: Sequence[Record]) -> list[int]:
         """Return the class of every record."""

@@ -2,17 +2,20 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, TypedDict
+from typing import Literal, NamedTuple, TypedDict
 
-import cv2
 import numpy as np
 from torch.utils.data import Dataset
 
 from dfd.core.errors import DfdError
 from dfd.core.records import InputSpec, Record
+from dfd.data.align import fit, show
 from dfd.data.augment import Augment
-from dfd.data.crops import CropReader, Table
+from dfd.data.crops import LANDMARKS, CropReader
+from dfd.data.readers import Reader, open_crops
 from dfd.data.sampling import Sampling, choose, official
+
+Repair = Literal["none", "drop", "relabel"]
 
 
 class Visit(NamedTuple):
@@ -31,6 +34,20 @@ class Views(TypedDict):
     video: int
 
 
+class Showing(NamedTuple):
+    """Whose face is shown and how much of it.
+
+    `margin` and `align` are applied when a crop is read. `actors` is "main", or "any": in training, a random one of
+    the faces that were kept. `repair` says what a face of a fake is that its mask shows untouched: "none" believes
+    the label, "drop" never shows it, "relabel" calls it real.
+    """
+
+    margin: float | None = None
+    align: bool = False
+    actors: Literal["main", "any"] = "main"
+    repair: Repair = "none"
+
+
 class FaceViews(Dataset[Views]):
     """The views that a network's input asks for, of every record; indexed by a `Visit`."""
 
@@ -41,6 +58,7 @@ class FaceViews(Dataset[Views]):
         input: InputSpec,
         views: int = 1,
         augment: Augment | None = None,
+        showing: Showing = Showing(),  # noqa: B008 - immutable
         sampling: Sampling = "even",
     ) -> None:
         if input.kind not in ("image", "clip"):
@@ -50,6 +68,7 @@ class FaceViews(Dataset[Views]):
         self.input = input
         self.views = views
         self.augment = augment
+        self.showing = showing
         self.sampling = sampling
 
     def __len__(self) -> int:
@@ -59,43 +78,69 @@ class FaceViews(Dataset[Views]):
         video, seed = visit if isinstance(visit, tuple) else (visit, None)
         record, spec = self.records[video], self.input
         generator = None if seed is None else np.random.default_rng(seed)
-        with CropReader(self.folder / record.assets["crops"]) as crops:
-            table = crops.table
+        with open_crops(self.folder, record.assets) as crops:
+            table = self._table(record, crops)
+            members, label = self._face(record, crops, generator)
             try:
-                rows = self._rows(table, generator)
+                rows = members[self._rows(table["frame"][members], table["valid"][members], generator)]
             except DfdError as error:
                 raise DfdError(f"{record.dataset}/{record.id}: {error}") from None
             images = crops.read(rows.ravel())
+        before = self.augment is not None and generator is not None and self.augment.stored is not None
+        # what is augmented before the resize is shown at one size all the same: crops of a nearing face grow
+        side = max(image.shape[0] for image in images) if before else spec.size
+        how = (side, self.showing.margin, self.showing.align)
+        stack = np.stack([show(image, table, int(row), *how) for image, row in zip(images, rows.flat, strict=True)])
         if self.augment is not None and generator is not None:
-            stack = self._augmented(images, generator)
-        else:
-            stack = np.stack([fit(image, spec.size) for image in images])
+            stack = self._augmented(stack, generator)
         pixels = stack.transpose(0, 3, 1, 2)
         if spec.kind == "clip":
             pixels = pixels.reshape(len(rows), spec.frames, *pixels.shape[1:])
-        return Views(pixels=np.ascontiguousarray(pixels), t=table["t"][rows[:, 0]], label=record.label, video=video)
+        return Views(pixels=np.ascontiguousarray(pixels), t=table["t"][rows[:, 0]], label=label, video=video)
 
-    def _rows(self, table: Table, generator: np.random.Generator | None) -> np.ndarray:
+    def _rows(self, frames: np.ndarray, valid: np.ndarray, generator: np.random.Generator | None) -> np.ndarray:
         spec = self.input
         if self.sampling == "official":
-            return official(table["valid"], self.views, spec.frames, spec.stride, generator)
-        return choose(table["frame"], table["valid"], self.views, spec.frames, spec.stride, generator)
+            return official(valid, self.views, spec.frames, spec.stride, generator)
+        return choose(frames, valid, self.views, spec.frames, spec.stride, generator)
 
-    def _augmented(self, images: Sequence[np.ndarray], generator: np.random.Generator) -> np.ndarray:
+    def _table(self, record: Record, crops: Reader) -> dict[str, np.ndarray]:
+        """Return the table of frames, with exact landmarks where they were found and are asked for."""
+        if not self.showing.align or "landmarks" not in record.assets:
+            return crops.table
+        points = np.load(self.folder / record.assets["landmarks"]).reshape(-1, 10).astype(np.float64)
+        seen = np.isfinite(points).all(1)
+        columns = {name: np.where(seen, points[:, i], crops.table[name]) for i, name in enumerate(LANDMARKS)}
+        return crops.table | columns
+
+    def _face(self, record: Record, crops: Reader, generator: np.random.Generator | None) -> tuple[np.ndarray, int]:
+        """Return the rows of one face, and its label; evaluation shows the main one as it is labelled."""
+        tracks = crops.table["track"]
+        faces = np.unique(tracks[crops.table["valid"]]) if len(tracks) and crops.table["valid"].any() else tracks[:1]
+        if generator is None or (self.showing.actors == "main" and self.showing.repair == "none"):
+            return np.flatnonzero(tracks == faces[0]), record.label
+        swapped = self._swapped(record, faces)
+        if self.showing.repair == "drop" and swapped.any():
+            faces, swapped = faces[swapped], swapped[swapped]
+        chosen = int(generator.integers(len(faces))) if self.showing.actors == "any" else 0
+        untouched = self.showing.repair == "relabel" and not swapped[chosen]
+        return np.flatnonzero(tracks == faces[chosen]), 0 if untouched else record.label
+
+    def _swapped(self, record: Record, faces: np.ndarray) -> np.ndarray:
+        """Return, per face, whether its mask shows a change; without a mask the label is believed."""
+        if record.label == 0 or "masks" not in record.assets or self.showing.repair == "none":
+            return np.ones(len(faces), bool)
+        with CropReader(self.folder / record.assets["masks"]) as masks:
+            changed = set(masks.facts["swapped"])
+        return np.array([int(face) in changed for face in faces])
+
+    def _augmented(self, stack: np.ndarray, generator: np.random.Generator) -> np.ndarray:
         """One draw for all clips of a video, since its frames belong together; one draw per view for images."""
-        together = [images] if self.input.kind == "clip" else [[image] for image in images]
+        together = [stack] if self.input.kind == "clip" else [image[None] for image in stack]
         return np.concatenate([self._one_draw(group, int(generator.integers(2**31))) for group in together])
 
-    def _one_draw(self, images: Sequence[np.ndarray], seed: int) -> np.ndarray:
+    def _one_draw(self, stack: np.ndarray, seed: int) -> np.ndarray:
         assert self.augment is not None
         if self.augment.stored is not None:
-            side = max(image.shape[0] for image in images)  # crops of a face that comes nearer grow
-            images = list(self.augment.before(np.stack([fit(image, side) for image in images]), seed))
-        return self.augment(np.stack([fit(image, self.input.size) for image in images]), seed)
-
-
-def fit(image: np.ndarray, size: int) -> np.ndarray:
-    """Resize a crop to the network's size, by area when it shrinks and cubic when it grows."""
-    if image.shape[:2] == (size, size):
-        return image
-    return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if size < image.shape[0] else cv2.INTER_CUBIC)
+            stack = np.stack([fit(image, self.input.size) for image in self.augment.before(stack, seed)])
+        return self.augment(stack, seed)

@@ -18,7 +18,8 @@ from dfd.data.corrupt import VERSION, corrupt, is_codec, strength, transcode
 from dfd.data.crops import CROP_BOX, CropReader, Crops, Table, write_crops
 from dfd.data.video import probe, read_frames
 from dfd.preprocess.crop import cut
-from dfd.preprocess.pipeline import crop_path, progress_bar
+from dfd.preprocess.pipeline import crop_path
+from dfd.preprocess.runner import progress_bar
 
 
 def corrupted(

@@ -1,11 +1,10 @@
-"""Face detection behind a small interface: MTCNN of facenet-pytorch, in batches, at the size that the faces need."""
+"""Face detection behind a small interface: MTCNN, in batches over frames and videos, at the size that faces need."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import cv2
 import numpy as np
-from facenet_pytorch import MTCNN
 
 
 class Detections(NamedTuple):
@@ -15,54 +14,62 @@ class Detections(NamedTuple):
     confidences: np.ndarray
     landmarks: np.ndarray
 
+    def scaled(self, factor: float) -> "Detections":
+        """Return the same faces in the pixels of an image `factor` times as large."""
+        return Detections(self.boxes * factor, self.confidences, self.landmarks * factor)
+
 
 NONE = Detections(np.zeros((0, 4)), np.zeros(0), np.zeros((0, 5, 2)))
 
 
 class FaceDetector(Protocol):
-    """Anything that finds faces in RGB uint8 images of one size."""
+    """Anything that finds faces in RGB uint8 images."""
 
     def detect(self, images: Sequence[np.ndarray]) -> list[Detections]:
         """Return the faces of each image."""
 
 
+def detection_scale(width: int, height: int) -> float:
+    """Return how much to resize an image before its faces are looked for: small ones grow, large ones shrink."""
+    long_side = max(width, height)
+    if long_side < 300:
+        return 2.0
+    if long_side <= 1000:
+        return 1.0
+    return 0.5 if long_side <= 1900 else min(1 / 3, 640 / long_side)
+
+
 class MtcnnDetector:
-    """MTCNN (Zhang et al. 2016) with the weights that come in facenet-pytorch's package.
+    """MTCNN with the weights that come in facenet-pytorch's package; faces below `smallest` of the short side are
+    not looked for."""
 
-    Its cost is the image pyramid: images are shrunk to `long_side`, and faces below `smallest` of the short side are
-    not looked for.
-    """
+    def __init__(self, device: str = "cpu", smallest: float = 0.08, batch: int = 16) -> None:
+        from dfd.preprocess.mtcnn import Cascade
 
-    def __init__(self, device: str = "cpu", long_side: int = 640, smallest: float = 0.08, batch: int = 16) -> None:
-        self.network = MTCNN(keep_all=True, device=device)
-        self.long_side, self.smallest, self.batch = long_side, smallest, batch
+        self.cascade = Cascade(device)
+        self.smallest, self.batch = smallest, batch
 
     def detect(self, images: Sequence[np.ndarray]) -> list[Detections]:
-        """Return the faces of each image; images must be of one size."""
-        if not images:
-            return []
-        height, width = images[0].shape[:2]
-        scale = min(1.0, self.long_side / max(height, width))
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        if min(size) < 24:
-            return [NONE] * len(images)
-        self.network.min_face_size = max(20, int(min(size) * self.smallest))
-        small = [image if scale == 1 else cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in images]
-        back = np.array([width / size[0], height / size[1]])
-        found: list[Detections] = []
-        for start in range(0, len(small), self.batch):
-            found += self._detect(np.stack(small[start : start + self.batch]), back)
+        """Return the faces of each image; images of one size that follow each other share a batch."""
+        scales = [detection_scale(image.shape[1], image.shape[0]) for image in images]
+        small = [_resized(image, scale) for image, scale in zip(images, scales, strict=True)]
+        found = [NONE] * len(images)
+        order = sorted(range(len(images)), key=lambda i: small[i].shape)
+        for start in range(0, len(order), self.batch):
+            chosen = order[start : start + self.batch]
+            short = min(min(small[i].shape[:2]) for i in chosen)
+            for position, faces in zip(chosen, self._detect([small[i] for i in chosen], short), strict=True):
+                found[position] = faces.scaled(1 / scales[position])
         return found
 
-    def _detect(self, images: np.ndarray, back: np.ndarray) -> list[Detections]:
-        boxes, confidences, landmarks = self.network.detect(images, landmarks=True)
-        return [
-            NONE
-            if box is None
-            else Detections(
-                np.asarray(box, np.float64) * np.tile(back, 2),
-                np.asarray(confidence, np.float64),
-                np.asarray(points, np.float64) * back,
-            )
-            for box, confidence, points in zip(boxes, confidences, landmarks, strict=True)
-        ]
+    def _detect(self, images: list[np.ndarray], short_side: int) -> list[Detections]:
+        found = self.cascade(images, max(20.0, self.smallest * short_side))
+        of_image = [np.flatnonzero(found.image == position) for position in range(len(images))]
+        return [Detections(found.box[rows], found.confidence[rows], found.landmarks[rows]) for rows in of_image]
+
+
+def _resized(image: np.ndarray, scale: float) -> np.ndarray:
+    if scale == 1:
+        return image
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)

@@ -1,39 +1,37 @@
-"""Records to a manifest of face crops: in parallel, resumable, with a reason for everything that was left out."""
+"""Records to a manifest of face crops: detections and crops of every video, with a reason for all that was left out."""
 
+import functools
+import hashlib
 import logging
-import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
-from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.text import Text
 
 from dfd.core.errors import DfdError
 from dfd.core.manifest import Manifest
 from dfd.core.records import Failure, Record
-from dfd.data.crops import CropReader, write_crops
-from dfd.data.video import probe
-from dfd.preprocess.crop import DECODE_ERROR, MISSING, NO_FACE, CropOptions, NoFace, crop_video
-from dfd.preprocess.faces import FaceDetector, MtcnnDetector
+from dfd.data.crops import CropReader, write_container
+from dfd.data.video import IMAGE_SUFFIXES
+from dfd.preprocess.crop import HELD, CropOptions, Cutting, Looking
+from dfd.preprocess.faces import Detections, FaceDetector, MtcnnDetector
+from dfd.preprocess.runner import Engine, Item, attempt, remembered, run
 
 log = logging.getLogger(__name__)
 
-MANIFEST, FAILURES = "manifest.parquet", "failures.parquet"
-_detector: FaceDetector | None = None
+MANIFEST, FAILURES, VIDEOS = "manifest.parquet", "failures.parquet", "videos.parquet"
+
+EXTRAS = {"landmarks": ".npy", "masks": ".zip"}  # what later stages add to a record's crops
 
 
 def prepare(
     records: Sequence[Record],
     folder: Path,
     options: CropOptions,
-    *,
-    workers: int | None = None,
-    device: str = "cpu",
+    engine: Engine | None = None,
 ) -> tuple[Manifest, list[Failure]]:
     """Cut the faces of every record that has none yet, and return those that have, with what failed and why.
 
@@ -43,19 +41,37 @@ def prepare(
     done = _finished(records, folder)
     if done is not None:
         return done
-    failures: list[Failure] = []
-    for batch in _originals_first(records):
-        todo = [record for record in batch if not crop_path(folder, record).is_file()]
-        failures += _run(todo, folder, options, workers, device)
+    failures = cut_faces(records, folder, options, engine or Engine())
+    return collect(records, folder, failures)
+
+
+def cut_faces(
+    records: Sequence[Record], folder: Path, options: CropOptions, engine: Engine, detect_only: bool = False
+) -> list[Failure]:
+    """Detect and cut, in one decoding of each file; return the failures in the order of the records."""
+    failures = []
+    for original in (True, False):  # those that nothing was made from can wait for the others' boxes
+        batch = [record for record in records if (record.original is None) == original]
+        items = [_item(folder, record, options, detect_only, engine.device) for record in batch]
+        title = f"{'looking at' if detect_only else 'faces of'} {records[0].dataset}{'' if original else ': fakes'}"
+        failures += run("detect" if detect_only else "crop", items, process, engine, title, _chunk(batch, engine))
+    place = {record.id: position for position, record in enumerate(records)}
+    return sorted(failures, key=lambda failure: place[failure.video])
+
+
+def collect(records: Sequence[Record], folder: Path, failures: Sequence[Failure]) -> tuple[Manifest, list[Failure]]:
+    """Write the tables of what there is: the manifest, what is known of each video, and what could not be used."""
     failed = {failure.video for failure in failures}
     usable = [record for record in records if record.id not in failed]
     if not usable:
         raise DfdError(f"no face in any of {len(records)} videos, the first because: {failures[0].detail}")
     _warn_of_losses(records, failed)
-    manifest = Manifest(tuple(_described(record, folder) for record in usable), folder)
-    _write_failures(failures, folder)
+    described = [_described(record, folder) for record in usable]
+    manifest = Manifest(tuple(record for record, _ in described), folder)
+    write_table([facts for _, facts in described], folder / VIDEOS)
+    write_table([asdict(failure) for failure in failures], folder / FAILURES, list(Failure.__dataclass_fields__))
     manifest.write(folder / MANIFEST)
-    return manifest, failures
+    return manifest, list(failures)
 
 
 def read_failures(folder: Path) -> list[Failure]:
@@ -65,9 +81,117 @@ def read_failures(folder: Path) -> list[Failure]:
 
 
 def crop_path(folder: Path, record: Record) -> Path:
-    """Return where a record's container lies; an id may have folders, but none that lead out."""
-    parts = [part for part in record.id.replace("\\", "/").split("/") if part not in ("", ".", "..")]
-    return folder / "crops" / Path(*parts[:-1]) / f"{parts[-1]}.zip"
+    """Return where a record's container lies."""
+    return asset_path(folder, "crops", record.id, ".zip")
+
+
+def asset_path(folder: Path, kind: str, name: str, suffix: str) -> Path:
+    """Return where something made of a record lies; an id may have folders, but none that lead out."""
+    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+    return folder / kind / Path(*parts[:-1]) / f"{parts[-1]}{suffix}"
+
+
+def in_shard(record: Record, shard: str | None) -> bool:
+    """Whether a record belongs to shard "i/n" (i from 0); a fake goes where its original goes."""
+    if shard is None:
+        return True
+    number, _, count = shard.partition("/")
+    if not (number.isdecimal() and count.isdecimal() and int(number) < int(count)):
+        raise DfdError(f"shard={shard}: write i/n with i from 0 to n-1, such as shard=0/8")
+    key = f"{record.dataset}/{record.original or record.id}"
+    return int(hashlib.sha256(key.encode()).hexdigest()[:8], 16) % int(count) == int(number)
+
+
+def write_table(rows: Sequence[Mapping[str, Any]], path: Path, columns: Sequence[str] | None = None) -> None:
+    """Write rows as Parquet; the file appears whole or not at all."""
+    part = path.with_suffix(".part")
+    pd.DataFrame(rows, columns=list(columns) if columns else None).to_parquet(part, index=False)
+    part.replace(path)
+
+
+def process(items: Sequence[Item]) -> list[Failure]:
+    """Cut some files in a worker, looking for the faces of all of them together."""
+    jobs = {item.video: (item, _job(item, HELD // len(items))) for item in items}
+    return together(jobs, functools.partial(detector_on, items[0].given["device"]))
+
+
+def together(jobs: Mapping[str, tuple[Item, Looking]], detector: Callable[[], FaceDetector]) -> list[Failure]:
+    """Run generators of pictures side by side, one batch of looks after another, until each is done or has failed."""
+    failures = []
+    answers: dict[str, list[Detections] | None] = dict.fromkeys(jobs)
+    while answers:
+        asked: dict[str, list[np.ndarray]] = {}
+        for name, answer in answers.items():
+            item, job = jobs[name]
+            step = functools.partial(job.send, answer)  # type: ignore[arg-type]
+            result = attempt("crop", item, item.given["limit"], step)
+            if isinstance(result, Failure):
+                failures.append(result)
+            elif not isinstance(result, StopIteration):
+                asked[name] = result
+        pictures = [image for images in asked.values() for image in images]
+        found = iter(detector().detect(pictures) if pictures else ())
+        answers = {name: [next(found) for _ in images] for name, images in asked.items()}
+    return failures
+
+
+@functools.cache
+def detector_on(device: str) -> FaceDetector:
+    """Return this process's detector."""
+    return MtcnnDetector(device)
+
+
+def _job(item: Item, held: int) -> Looking:
+    """Everything that is done with one file, as a generator of what it wants looked at."""
+    options, looks = item.given["options"], item.given["looks"]
+    boxes = None
+    if item.given["original"] is not None and item.given["original"].is_file():
+        with CropReader(item.given["original"]) as crops:
+            boxes = crops.table
+    work = Cutting(item.source, options, boxes, held)
+    if boxes is None and looks.is_file():
+        work.detections = read_looks(looks)
+    known = work.detections is not None
+    yield from work.look()
+    if work.detections is not None and not known:
+        write_looks(looks, work.detections)
+    if item.target != looks:
+        write_container(item.target, work.table, work.images(), options.image_format, options.jpeg_quality, work.facts)
+
+
+def write_looks(path: Path, detections: Mapping[int, Detections]) -> None:
+    """Keep what the detector found, so that other crops of the same video need no second look."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    frames = sorted(detections)
+    faces = [detections[frame] for frame in frames]
+    columns = {name: np.concatenate([getattr(f, name) for f in faces]) for name in Detections._fields}
+    columns |= {"frame": np.array(frames), "faces": np.array([len(f.confidences) for f in faces])}
+    with part.open("wb") as file:
+        np.savez(file, allow_pickle=False, **columns)
+    part.replace(path)
+
+
+def read_looks(path: Path) -> dict[int, Detections]:
+    """Return what the detector found, by frame."""
+    with np.load(path) as table:
+        ends = np.cumsum(table["faces"])[:-1]
+        parts = zip(*(np.split(table[name], ends) for name in Detections._fields), strict=True)
+        return {int(frame): Detections(*part) for frame, part in zip(table["frame"], parts, strict=True)}
+
+
+def _item(folder: Path, record: Record, options: CropOptions, detect_only: bool, device: str) -> Item:
+    looks = asset_path(folder.parent, f"detections-{options.looks_hash}", record.id, ".npz")
+    original = None if record.original is None else crop_path(folder, replace(record, id=record.original))
+    given = {"options": options, "looks": looks, "original": original, "device": device, "limit": Engine.limit}
+    return Item(record.id, Path(record.path), looks if detect_only else crop_path(folder, record), given)
+
+
+def _chunk(records: Sequence[Record], engine: Engine) -> int:
+    """Pictures are small work, and an accelerator wants large batches; a video is enough for a core."""
+    if records and Path(records[0].path).suffix.lower() in IMAGE_SUFFIXES:
+        return 32
+    return 1 if engine.device == "cpu" else 4
 
 
 def _finished(records: Sequence[Record], folder: Path) -> tuple[Manifest, list[Failure]] | None:
@@ -79,6 +203,9 @@ def _finished(records: Sequence[Record], folder: Path) -> tuple[Manifest, list[F
     failed = {failure.video for failure in failures}
     if {record.id for record in records} - failed != set(known):
         return None
+    by_id = {record.id: record for record in records}
+    if any(failure.video in by_id and _may_go_better(by_id[failure.video], folder) for failure in failures):
+        return None
     current = tuple(
         replace(record, fps=known[record.id].fps, frames=known[record.id].frames, assets=known[record.id].assets)
         for record in records
@@ -87,84 +214,26 @@ def _finished(records: Sequence[Record], folder: Path) -> tuple[Manifest, list[F
     return Manifest(current, folder), failures
 
 
-def _originals_first(records: Sequence[Record]) -> Iterator[list[Record]]:
-    yield [record for record in records if record.original is None]
-    yield [record for record in records if record.original is not None]
+def _may_go_better(record: Record, folder: Path) -> bool:
+    """Whether a file that failed has changed since, or is there now."""
+    item = Item(record.id, Path(record.path), crop_path(folder, record))
+    return item.source.is_file() and remembered(item) is None
 
 
-def _run(records: list[Record], folder: Path, options: CropOptions, workers: int | None, device: str) -> list[Failure]:
-    if not records:
-        return []
-    count = min(workers or os.cpu_count() or 1, len(records))
-    jobs = [(record, _original_path(folder, record)) for record in records]
-    failures: list[Failure] = []
-    with (
-        progress_bar() as progress,
-        ProcessPoolExecutor(count, get_context("spawn"), _start_worker, (device,)) as pool,
-    ):
-        task = progress.add_task(f"faces of {records[0].dataset}", total=len(records))
-        futures = [pool.submit(_one, record, original, folder, options) for record, original in jobs]
-        try:
-            for future in as_completed(futures):
-                failure = future.result()
-                if failure is not None:
-                    failures.append(failure)
-                progress.advance(task)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    return failures
-
-
-def _start_worker(device: str) -> None:
-    import cv2
-    import torch
-
-    global _detector
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    _detector = MtcnnDetector(device)
-
-
-def _one(record: Record, original: Path | None, folder: Path, options: CropOptions) -> Failure | None:
-    """Cut one video in a worker; whatever is wrong with it is a failure of this video alone."""
-    assert _detector is not None
-    path = Path(record.path)
-    if not path.is_file():
-        return Failure(record.id, "crop", MISSING, f"no video at {path}")
-    try:
-        boxes = None if original is None else _boxes(original)
-        crops = crop_video(path, options, _detector, boxes)
-    except NoFace as error:
-        return Failure(record.id, "crop", NO_FACE, str(error))
-    except DfdError as error:
-        return Failure(record.id, "crop", DECODE_ERROR, str(error))
-    write_crops(crop_path(folder, record), crops, options.image_format, options.jpeg_quality)
-    return None
-
-
-def _original_path(folder: Path, record: Record) -> Path | None:
-    if record.original is None:
-        return None
-    path = crop_path(folder, replace(record, id=record.original))
-    return path if path.is_file() else None
-
-
-def _boxes(original: Path) -> dict:
-    with CropReader(original) as crops:
-        return crops.table
-
-
-def _described(record: Record, folder: Path) -> Record:
-    path, info = crop_path(folder, record), probe(Path(record.path))
-    return replace(record, fps=info.fps, frames=info.frames, assets={"crops": path.relative_to(folder).as_posix()})
-
-
-def _write_failures(failures: list[Failure], folder: Path) -> None:
-    columns = list(Failure.__dataclass_fields__)
-    part = (folder / FAILURES).with_suffix(".part")
-    pd.DataFrame([asdict(failure) for failure in failures], columns=columns).to_parquet(part, index=False)
-    part.replace(folder / FAILURES)
+def _described(record: Record, folder: Path) -> tuple[Record, dict[str, Any]]:
+    """Return a record with what its container says of it, and the row of the table of videos."""
+    path = crop_path(folder, record)
+    with CropReader(path) as crops:
+        facts, table = crops.facts, crops.table
+    sure = table["confidence"][table["valid"]]
+    row = {"video": record.id, **facts, "rows": len(table["frame"]), "valid": float(table["valid"].mean())}
+    row |= {"faces": len(np.unique(table["track"])), "least_confidence": float(sure.min()) if len(sure) else 0.0}
+    assets = {**record.assets, "crops": path.relative_to(folder).as_posix()}
+    for kind, suffix in EXTRAS.items():
+        extra = asset_path(folder, kind, record.id, suffix)
+        if extra.is_file():
+            assets[kind] = extra.relative_to(folder).as_posix()
+    return replace(record, fps=facts["fps"], frames=facts["frames"], assets=assets), row
 
 
 def _warn_of_losses(records: Sequence[Record], failed: set[str]) -> None:
@@ -175,17 +244,3 @@ def _warn_of_losses(records: Sequence[Record], failed: set[str]) -> None:
             log.warning(
                 "%d of %d %s videos could not be used: look at %s before you train", lost, len(of_class), name, FAILURES
             )
-
-
-class Rate(ProgressColumn):
-    """How many a second."""
-
-    def render(self, task: Task) -> Text:
-        """Show the rate once there is one."""
-        return Text(f"{task.speed:.1f}/s" if task.speed else "")
-
-
-def progress_bar() -> Progress:
-    """Return a progress bar with rate and remaining time, on stderr."""
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn()
-    return Progress(*columns, console=Console(stderr=True))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from dfd.core.errors import DfdError
 from dfd.core.records import FAKE, REAL, SPLITS, Record
+from dfd.data.datasets.layout import complete
 
 METHODS = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures")
 KNOWN = (*METHODS, "FaceShifter")
@@ -23,18 +24,30 @@ def index(
     """Yield the originals and the fakes of each method that the split files list."""
     root = Path(root)
     _check_arguments(root, compression, methods)
-    records = list(_listed(root, compression, methods))
-    missing = [record for record in records if not Path(record.path).is_file()]
-    if missing and not allow_missing:
-        counts = {
-            m: (sum(r.method == m for r in missing), sum(r.method == m for r in records)) for m in ("real", *methods)
-        }
-        detail = ", ".join(f"{lost} of {total} {method}" for method, (lost, total) in counts.items() if lost)
-        raise DfdError(
-            f"FaceForensics++ in {root} is not complete: missing are {detail}, for one {missing[0].path}; "
-            "finish the download, or go on without them with data.index.allow_missing=true"
-        )
-    yield from (record for record in records if record not in missing)
+    yield from complete(list(_listed(root, compression, methods)), "FaceForensics++", root, allow_missing)
+
+
+def index_actors(root: Path, compression: str = "c23", allow_missing: bool = False) -> Iterator[Record]:
+    """Yield DeepFakeDetection, which comes with FaceForensics++; it has no official split, so all of it is test.
+
+    A fake `24_23__outside__YR5OVD4S` shows actor 24 in that scene with the face of actor 23.
+    """
+    root = Path(root)
+    sequences = ("original_sequences/actors", "manipulated_sequences/DeepFakeDetection")
+    real, fake = (_existing(root, sequence, compression) for sequence in sequences)
+    for path in sorted(real.glob("*.mp4")):
+        yield Record(f"actors/{path.stem}", "dfd", "test", REAL, str(path), path.stem.split("__")[0])
+    for path in sorted(fake.glob("*.mp4")):
+        people, scene, *_ = path.stem.split("__")
+        target = people.split("_")[0]
+        original = f"actors/{target}__{scene}" if (real / f"{target}__{scene}.mp4").is_file() else None
+        if original is None and not allow_missing:
+            raise DfdError(
+                f"DeepFakeDetection in {root} lacks {target}__{scene}.mp4, the original of {path.name}: finish the "
+                "download, or go on without it with data.index.allow_missing=true"
+            )
+        identity = f"DeepFakeDetection/{path.stem}"
+        yield Record(identity, "dfd", "test", FAKE, str(path), target, "DeepFakeDetection", original)
 
 
 def _listed(root: Path, compression: str, methods: Sequence[str]) -> Iterator[Record]:
@@ -66,15 +79,20 @@ def _folder(root: Path, sequence: str, compression: str) -> Path:
     return next((folder for folder in folders if folder.is_dir()), folders[0])
 
 
-def _check_arguments(root: Path, compression: str, methods: Sequence[str]) -> None:
+def _existing(root: Path, sequence: str, compression: str) -> Path:
     if compression not in COMPRESSIONS:
         raise DfdError(f"data.index.compression={compression}: choose from {', '.join(COMPRESSIONS)}")
+    if not root.is_dir():
+        raise DfdError(f"no FaceForensics++ at {root}: {GET_IT}, then give its folder as data.root=")
+    folder = _folder(root, sequence, compression)
+    if not folder.is_dir():
+        raise DfdError(f"FaceForensics++ in {root} lacks {folder.relative_to(root)}: {GET_IT}")
+    return folder
+
+
+def _check_arguments(root: Path, compression: str, methods: Sequence[str]) -> None:
     unknown = sorted(set(methods) - set(KNOWN))
     if unknown:
         raise DfdError(f"data.index.methods: unknown {', '.join(unknown)}; there are {', '.join(KNOWN)}")
-    if not root.is_dir():
-        raise DfdError(f"no FaceForensics++ at {root}: {GET_IT}, then give its folder as data.root=")
     for sequence in ("original_sequences/youtube", *(f"manipulated_sequences/{method}" for method in methods)):
-        folder = _folder(root, sequence, compression)
-        if not folder.is_dir():
-            raise DfdError(f"FaceForensics++ in {root} lacks {folder.relative_to(root)}: {GET_IT}")
+        _existing(root, sequence, compression)

@@ -1,5 +1,6 @@
 """Write the sample: the same folders, names, split files and codecs as the official downloads, from a seed."""
 
+import hashlib
 import json
 import logging
 import os
@@ -30,8 +31,8 @@ log = logging.getLogger(__name__)
 
 VERSION = 4  # of the drawings: raise it when they change, and cached samples are rendered anew
 MARKER = "sample.json"
-SIZES = {"ffpp": 56, "celebdf": 30, "temporal": 56}  # identities
-STREAMS = {"ffpp": 1, "celebdf": 2, "temporal": 3}  # so that no identity of one is in the other
+SIZES = {"ffpp": 56, "celebdf": 30, "dfdc": 30, "temporal": 56}  # identities
+STREAMS = {"ffpp": 1, "celebdf": 2, "dfdc": 3, "temporal": 4}  # so that no identity of one is in the other
 
 
 @dataclass(frozen=True)
@@ -139,10 +140,45 @@ def layout_temporal(root: Path, identities: int) -> list[Job]:
     ]
 
 
+def layout_dfdc(root: Path, identities: int) -> list[Job]:
+    """Write the metadata of DFDC's parts (0 to 2 for validation, 3 to 6 for training) and its test set's labels."""
+    if identities < 16:
+        raise DfdError(
+            f"the dfdc sample needs at least 16 identities, two for each part and the test; got {identities}"
+        )
+    folders = [*(f"dfdc_train_part_{part}" for part in range(7)), "test"]
+    told: dict[str, dict[str, dict]] = {folder: {} for folder in folders}
+    jobs = []
+    for target in range(identities):
+        folder = folders[target % 8]
+        others = [other for other in range(target % 8, identities, 8) if other != target]
+        names = [_ten_letters(f"{target} {number}") for number in range(3)]
+        kinds = [("Deepfakes", others[0]), ("NeuralTextures", others[-1])]
+        forgeries = {f"{folder}/{name}.mp4": kind for name, kind in zip(names[1:], kinds, strict=True)}
+        jobs.append(Job(target, f"{folder}/{names[0]}.mp4", forgeries, 25, 0.8))
+        told[folder][f"{names[0]}.mp4"] = {"label": "REAL", "split": "train", "original": None}
+        fake = {"label": "FAKE", "split": "train", "original": f"{names[0]}.mp4"}
+        told[folder] |= {f"{name}.mp4": fake for name in names[1:]}
+    for folder in folders:
+        (root / folder).mkdir()
+        if folder == "test":
+            rows = [f"{name},{int(facts['label'] == 'FAKE')}" for name, facts in sorted(told[folder].items())]
+            (root / folder / "labels.csv").write_text("\n".join(["filename,label", *rows]) + "\n")
+        else:
+            (root / folder / "metadata.json").write_text(json.dumps(told[folder], indent=1))
+    return jobs
+
+
+def _ten_letters(seed: str) -> str:
+    digest = hashlib.sha256(seed.encode()).digest()
+    return "".join(chr(ord("a") + byte % 26) for byte in digest[:10])
+
+
 LAYOUTS: dict[str, Callable[[Path, int], list[Job]]] = {
     "ffpp": layout_ffpp,
     "celebdf": layout_celebdf,
     "temporal": layout_temporal,
+    "dfdc": layout_dfdc,
 }
 
 

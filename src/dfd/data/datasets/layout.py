@@ -1,0 +1,54 @@
+"""What the indexes of official layouts share: what is missing is counted and named, splits are carved by a hash."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from dfd.core.errors import DfdError
+from dfd.core.records import Record
+from dfd.data.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+
+
+def complete(records: Sequence[Record], title: str, root: Path, allow_missing: bool) -> Iterator[Record]:
+    """Yield the records whose files exist; that some do not is an error unless it is allowed."""
+    missing = {record.id for record in records if not Path(record.path).exists()}
+    if missing and not allow_missing:
+        lost = Counter(record.method for record in records if record.id in missing)
+        total = Counter(record.method for record in records)
+        detail = ", ".join(f"{count} of {total[method]} {method}" for method, count in lost.items())
+        first = next(record.path for record in records if record.id in missing)
+        raise DfdError(
+            f"{title} in {root} is not complete: missing are {detail}, for one {first}; "
+            "finish the download, or go on without them with data.index.allow_missing=true"
+        )
+    yield from (record for record in records if record.id not in missing)
+
+
+def existing(path: Path, title: str, get_it: str) -> Path:
+    """Return a path that must be there, or say how to get what it belongs to."""
+    if not path.exists():
+        raise DfdError(f"no {title} at {path}: {get_it}")
+    return path
+
+
+def read_json(path: Path, title: str, get_it: str) -> Any:
+    """Return what a JSON file of a dataset holds."""
+    try:
+        return json.loads(existing(path, title, get_it).read_text())
+    except ValueError as error:
+        raise DfdError(f"{path} is damaged ({error}): {get_it}") from error
+
+
+def carve(groups: Iterable[str], fraction: float) -> set[str]:
+    """Choose a fraction of the groups, at least one, by the hash of their names: the same ones everywhere."""
+    ranked = sorted(set(groups), key=lambda group: hashlib.sha256(group.encode()).digest())
+    return set(ranked[: max(1, round(len(ranked) * fraction))]) if ranked and fraction else set()
+
+
+def media(folder: Path) -> list[Path]:
+    """Return the videos and images below a folder, in order."""
+    suffixes = {*VIDEO_SUFFIXES, *IMAGE_SUFFIXES}
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file())

@@ -1,0 +1,62 @@
+"""Five points on every stored crop, seen there and not interpolated between the detector's looks."""
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from dfd.core.manifest import Manifest
+from dfd.core.records import Failure
+from dfd.data.align import square
+from dfd.data.crops import CROP_BOX, FACE_BOX, CropReader
+from dfd.preprocess.mtcnn import Cascade
+from dfd.preprocess.pipeline import asset_path
+from dfd.preprocess.runner import Engine, Item, attempt, run
+
+
+def find_landmarks(manifest: Manifest, engine: Engine) -> list[Failure]:
+    """Write an array (rows, 5, 2) per video, in pixels of its frames, NaN where the face is not seen."""
+    given = {"device": engine.device, "limit": engine.limit}
+    items = [
+        Item(r.id, manifest.folder / r.assets["crops"], asset_path(manifest.folder, "landmarks", r.id, ".npy"), given)
+        for r in manifest.records
+    ]
+    return run("landmarks", items, landmarks_of, engine, "landmarks", chunk=4)
+
+
+def landmarks_of(items: Sequence[Item]) -> list[Failure]:
+    """Write the points of some videos, in a worker."""
+    results = (attempt("landmarks", item, item.given["limit"], functools.partial(_write, item)) for item in items)
+    return [result for result in results if isinstance(result, Failure)]
+
+
+def _write(item: Item) -> None:
+    points = points_of(item.source, _cascade(item.given["device"]))
+    item.target.parent.mkdir(parents=True, exist_ok=True)
+    part = item.target.with_suffix(".part")
+    with part.open("wb") as file:
+        np.save(file, points.astype(np.float32))
+    part.replace(item.target)
+
+
+def points_of(container: Path, cascade: Cascade) -> np.ndarray:
+    """Show the last network of the cascade the face of every crop; return points (rows, 5, 2) in frame pixels."""
+    with CropReader(container) as crops:
+        table = crops.table
+        rows = np.flatnonzero(table["valid"])
+        images = crops.read(rows)
+    faces = square(np.stack([table[name][rows] for name in FACE_BOX], 1), 0.0)
+    stored = np.stack([table[name][rows] for name in CROP_BOX], 1)
+    scale = np.array([image.shape[0] for image in images]) / (stored[:, 2] - stored[:, 0])
+    inside = (faces - np.tile(stored[:, :2], 2)) * scale[:, None]
+    found = cascade.look(images, np.arange(len(rows)), inside)
+    points = np.full((len(table["frame"]), 5, 2), np.nan)
+    seen = found.image
+    points[rows[seen]] = found.landmarks / scale[seen, None, None] + stored[seen, None, :2]
+    return points
+
+
+@functools.cache
+def _cascade(device: str) -> Cascade:
+    return Cascade(device)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dfd.data.augment import Augment
-from dfd.data.transforms import Cutout, MultiScaleCrop, anchors
+from dfd.data.transforms import Cutout, MultiScaleCrop, VideoCompression, anchors, recompressed
 
 
 def ramp(frames: int = 4, side: int = 112) -> np.ndarray:
@@ -46,3 +46,19 @@ def test_the_same_seed_gives_the_same_crop():
     augment = Augment({"cutout": Cutout()}, {"crop": MultiScaleCrop()})
     assert np.array_equal(augment.before(ramp(), 5), augment.before(ramp(), 5))
     assert np.array_equal(augment(ramp(), 5), augment(ramp(), 5))
+
+
+@pytest.mark.parametrize("shape", [(4, 64, 64, 3), (1, 33, 47, 3)])
+def test_h264_costs_detail_and_keeps_every_frame(shape):
+    images = np.random.default_rng(0).integers(60, 190, shape, np.uint8)
+    errors = [np.abs(recompressed(images, crf).astype(int) - images).mean() for crf in (10, 25, 45)]
+    assert recompressed(images, 25).shape == shape
+    assert errors[0] < errors[1] < errors[2]
+
+
+def test_one_rate_factor_for_all_frames_of_a_call():
+    augment = Augment({"h264": VideoCompression((20, 45), p=1.0)})
+    images = np.random.default_rng(0).integers(60, 190, (4, 64, 64, 3), np.uint8)
+    results = {augment(images, seed).tobytes() for seed in range(6)}
+    assert len(results) > 2
+    assert augment(images, 3).tobytes() == augment(images, 3).tobytes()

@@ -1,7 +1,10 @@
-"""Transforms that albumentations lacks: TSN's multi-scale crop and the cutout whose square may leave the picture."""
+"""Transforms that albumentations lacks: a multi-scale crop, a cutout that may leave the picture, a video codec."""
 
+from collections.abc import Iterable
+from fractions import Fraction
 from typing import Any
 
+import av
 import numpy as np
 
 from dfd.data.augment import A
@@ -68,6 +71,48 @@ class Cutout(A.ImageOnlyTransform):
         images = images.copy()
         images[:, top:bottom, left:right] = self.fill
         return images
+
+
+class VideoCompression(A.ImageOnlyTransform):
+    """Send the frames of a call through H.264 at one random rate factor, as platforms do with what is uploaded."""
+
+    def __init__(self, crf_range: tuple[int, int] = (23, 40), p: float = 0.5) -> None:
+        super().__init__(p=p)
+        self.crf_range = tuple(crf_range)
+
+    def get_params(self) -> dict[str, Any]:
+        """Draw the rate factor once for all images of the call."""
+        return {"crf": self.py_random.randint(*self.crf_range)}
+
+    def apply(self, img: np.ndarray, crf: int, **params: Any) -> np.ndarray:
+        """Compress one image as a key frame."""
+        return recompressed(img[None], crf)[0]
+
+    def apply_to_images(self, images: np.ndarray, **params: Any) -> np.ndarray:
+        """Compress all images as one sequence."""
+        return recompressed(images, params["crf"])
+
+
+def recompressed(images: np.ndarray, crf: int) -> np.ndarray:
+    """Encode uint8 images (N, H, W, 3) as H.264 in memory and decode them."""
+    count, height, width, _ = images.shape
+    even = np.pad(images, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+    encoder = av.CodecContext.create("libx264", "w")
+    encoder.height, encoder.width = even.shape[1:3]
+    encoder.pix_fmt, encoder.time_base = "yuv420p", Fraction(1, 25)
+    encoder.options = {"crf": str(crf), "preset": "veryfast", "tune": "zerolatency", "threads": "1"}
+    decoder = av.CodecContext.create("h264", "r")
+    frames: list[np.ndarray] = []
+
+    def pass_on(packets: Iterable[av.Packet | None]) -> None:
+        for packet in packets:
+            frames.extend(frame.to_ndarray(format="rgb24") for frame in decoder.decode(packet))
+
+    for image in even:
+        pass_on(encoder.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")))
+    pass_on([*encoder.encode(None), None])
+    assert len(frames) == count, "a codec without delay gives every frame back"
+    return np.stack(frames)[:, :height, :width]
 
 
 def anchors(spare_h: int, spare_w: int) -> list[tuple[int, int]]:

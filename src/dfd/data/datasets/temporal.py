@@ -11,7 +11,7 @@ from dfd.core.errors import DfdError
 from dfd.core.records import FAKE, REAL, Record
 
 
-def index(root: Path, methods: Sequence[str] = ("Flicker", "Reordered")) -> Iterator[Record]:
+def index(root: Path, methods: Sequence[str] = ("Backwards", "Jumping")) -> Iterator[Record]:
     """Yield every real video and what was made from it."""
     path = Path(root) / "splits.json"
     if not path.is_file():
@@ -22,5 +22,6 @@ def index(root: Path, methods: Sequence[str] = ("Flicker", "Reordered")) -> Iter
                 video = Path(root) / method / f"{name}.mp4"
                 if not video.is_file():
                     raise DfdError(f"{video} is missing: delete {root} and it is rendered anew")
-                label, original = (REAL, None) if method == "real" else (FAKE, f"real/{name}")
-                yield Record(f"{method}/{name}", "temporal", split, label, str(video), name, method, original)
+                label = REAL if method == "real" else FAKE
+                # faces are found anew in each: played backwards, the head is elsewhere
+                yield Record(f"{method}/{name}", "temporal", split, label, str(video), name, method)

@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 from multiprocessing import get_context
@@ -25,7 +25,7 @@ from dfd.data.sample.forgeries import FAMILIES, Forgery, Shot
 from dfd.data.sample.heads import draw_face, draw_identity, draw_motion
 from dfd.data.sample.scene import compose, draw_scene, shoot
 from dfd.data.sample.sheet import contact_sheet
-from dfd.data.sample.tempo import TEMPORAL
+from dfd.data.sample.tempo import PERIOD, TEMPORAL, hunting
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class Job:
     forgeries: dict[str, tuple[str, int]]  # name of the file: (family, source identity)
     crf: int
     strength: float
-    intra: bool = False  # code every frame by itself, at a constant quantiser
+    tempo: bool = False  # a white balance that hunts, and every frame coded by itself at a constant quantiser
 
 
 class Facts(TypedDict):
@@ -135,7 +135,7 @@ def layout_temporal(root: Path, identities: int) -> list[Job]:
     names = {split: [f"{i:03d}" for i in range(*pair)] for split, pair in zip(SPLITS, pairwise(bounds), strict=True)}
     (root / "splits.json").write_text(json.dumps(names, indent=2))
     return [
-        Job(i, f"real/{i:03d}.mp4", {f"{kind}/{i:03d}.mp4": (kind, i) for kind in TEMPORAL}, 23, 1.0, intra=True)
+        Job(i, f"real/{i:03d}.mp4", {f"{kind}/{i:03d}.mp4": (kind, i) for kind in TEMPORAL}, 23, 1.0, tempo=True)
         for i in range(identities)
     ]
 
@@ -206,13 +206,15 @@ def render(job: Job, root: Path, seed: tuple[int, int]) -> None:
     target = draw_identity(np.random.default_rng((*seed, job.target, 1)))
     scene = draw_scene(random, job.crf)
     motion = draw_motion(random, int(random.integers(50, 61)), scene.size)
+    scene = replace(scene, phase=random.random()) if job.tempo else scene
     forgers: dict[str, tuple[Forgery, int]] = {}
     for name, (family, source) in job.forgeries.items():
         forgers[name] = (FAMILIES | TEMPORAL)[family](random, job.strength * random.uniform(0.8, 1.25)), source
     people = {source: draw_identity(np.random.default_rng((*seed, source, 1))) for _, source in forgers.values()}
-    with Encoders(root, (job.original, *forgers), scene.size, scene.quality, job.intra) as videos:
+    with Encoders(root, (job.original, *forgers), scene.size, scene.quality, job.tempo) as videos:
         for index in range(len(motion)):
-            frame = shoot(scene, compose(scene, draw_face(target, motion, index), motion, index), random)
+            camera = hunting(scene, scene.phase + index / PERIOD) if job.tempo else scene
+            frame = shoot(camera, compose(scene, draw_face(target, motion, index), motion, index), random)
             videos.write(job.original, frame)
             for name, (forge, source) in forgers.items():
                 videos.write(name, forge(Shot(frame, index, scene, target, people[source], motion)))

@@ -14,12 +14,12 @@ class Scene:
 
     backdrop: np.ndarray  # (H, W, 3) uint8
     body: np.ndarray  # (H, W, 4) uint8
-    gain: np.ndarray  # (H, W, 3) float32: balance and vignette
-    balance: np.ndarray  # (3,): white balance and exposure
+    gain: np.ndarray  # (H, W, 3) float32: white balance, exposure and vignette
     blur: float
     noise: float
     quality: int  # crf of the encoder
     smoothing: float  # of a beauty filter on the face, or 0
+    phase: float = 0.0  # of a white balance that hunts, where it does
 
     @property
     def size(self) -> tuple[int, int]:
@@ -30,13 +30,10 @@ class Scene:
 def draw_scene(random: np.random.Generator, crf: int = 23) -> Scene:
     """Make a scene up."""
     width, height = int(random.choice([304, 320, 336])), int(random.choice([256, 272]))
-    backdrop, body = _backdrop(random, width, height), _body(random, width, height)
-    gain, balance = _gain(random, width, height)
     return Scene(
-        backdrop=backdrop,
-        body=body,
-        gain=gain,
-        balance=balance,
+        backdrop=_backdrop(random, width, height),
+        body=_body(random, width, height),
+        gain=_gain(random, width, height),
         blur=float(random.uniform(0.0, 0.7)),
         noise=float(random.uniform(1.5, 4.5)),
         quality=crf + int(random.integers(-1, 2)),
@@ -103,14 +100,9 @@ def _body(random: np.random.Generator, width: int, height: int) -> np.ndarray:
     return body
 
 
-def draw_balance(random: np.random.Generator) -> np.ndarray:
-    """Return what a camera makes of white: an exposure and a tint, (3,)."""
-    return random.uniform(0.85, 1.12) * random.uniform(0.94, 1.06, 3)
-
-
-def _gain(random: np.random.Generator, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
+def _gain(random: np.random.Generator, width: int, height: int) -> np.ndarray:
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
     vignette = 1 - random.uniform(0, 0.22) * (x**2 + y**2)
-    balance = draw_balance(random)
+    balance = random.uniform(0.85, 1.12) * random.uniform(0.94, 1.06, 3)
     slope = 1 + random.uniform(-0.12, 0.12) * x + random.uniform(-0.08, 0.08) * y
-    return ((vignette * slope)[..., None] * balance).astype(np.float32), balance
+    return ((vignette * slope)[..., None] * balance).astype(np.float32)

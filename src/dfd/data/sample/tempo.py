@@ -1,8 +1,8 @@
 """Forgeries that no single frame gives away: each frame is one that a real video could hold, only not there.
 
-The camera's colour balance, constant in a real video, is drawn anew for every frame from the same distribution; or a
-face's expressions come in a shuffled order over an unchanged motion of the head. Files are coded frame by frame at a
-constant quantiser, so that coding does not tell either.
+The camera's white balance hunts: it drifts from cold to warm and snaps back, so that time has a direction. A forgery
+plays the footage backwards, or lets the balance jump about. A frame by itself has the same distribution in all of them;
+files are coded frame by frame at a constant quantiser, so that coding does not tell either.
 """
 
 from collections.abc import Callable
@@ -12,35 +12,37 @@ import numpy as np
 
 from dfd.data.sample.forgeries import Forgery, Shot
 from dfd.data.sample.heads import draw_face
-from dfd.data.sample.scene import compose, draw_balance, shoot
+from dfd.data.sample.scene import Scene, compose, shoot
+
+PERIOD = 16  # frames from snap to snap
+SWING = 0.3  # from coldest to warmest
 
 
-def flicker(random: np.random.Generator, strength: float) -> Forgery:
-    """The whole picture under another colour balance in every frame."""
+def hunting(scene: Scene, phase: float) -> Scene:
+    """Return the scene under the white balance of one moment: phase 0 is coldest, just before 1 warmest."""
+    warmth = SWING * (phase % 1 - 0.5)
+    return replace(scene, gain=(scene.gain * [1 + warmth, 1, 1 - warmth]).astype(np.float32))
+
+
+def moment(shot: Shot, index: int, random: np.random.Generator) -> np.ndarray:
+    """Record the moment `index` of a target once more."""
+    scene = hunting(shot.scene, shot.scene.phase + index / PERIOD)
+    return shoot(scene, compose(scene, draw_face(shot.target, shot.motion, index), shot.motion, index), random)
+
+
+def backwards(random: np.random.Generator, strength: float) -> Forgery:
+    """The last moment first."""
+    return lambda shot: moment(shot, len(shot.motion) - 1 - shot.index, random)
+
+
+def jumping(random: np.random.Generator, strength: float) -> Forgery:
+    """The right order under a white balance that is drawn anew for every frame."""
 
     def forge(shot: Shot) -> np.ndarray:
-        gain = shot.scene.gain / shot.scene.balance * draw_balance(random)
-        scene = replace(shot.scene, gain=gain.astype(np.float32))
-        return shoot(
-            scene, compose(scene, draw_face(shot.target, shot.motion, shot.index), shot.motion, shot.index), random
-        )
+        scene = replace(shot.scene, phase=random.random() - shot.index / PERIOD)
+        return moment(replace(shot, scene=scene), shot.index, random)
 
     return forge
 
 
-def reordered(random: np.random.Generator, strength: float) -> Forgery:
-    """The face's own expressions, in an order that no face makes."""
-    seed = random.integers(2**31)
-
-    def forge(shot: Shot) -> np.ndarray:
-        order = np.random.default_rng(seed).permutation(len(shot.motion))
-        changed = {name: getattr(shot.motion, name)[order] for name in ("mouth", "blink", "brow", "gaze")}
-        motion = replace(shot.motion, **changed)
-        return shoot(
-            shot.scene, compose(shot.scene, draw_face(shot.target, motion, shot.index), motion, shot.index), random
-        )
-
-    return forge
-
-
-TEMPORAL: dict[str, Callable[[np.random.Generator, float], Forgery]] = {"Flicker": flicker, "Reordered": reordered}
+TEMPORAL: dict[str, Callable[[np.random.Generator, float], Forgery]] = {"Backwards": backwards, "Jumping": jumping}

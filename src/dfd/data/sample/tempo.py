@@ -14,8 +14,8 @@ from dfd.data.sample.forgeries import Forgery, Shot
 from dfd.data.sample.heads import draw_face
 from dfd.data.sample.scene import Scene, compose, shoot
 
-PERIOD = 16  # frames from snap to snap
-SWING = 0.3  # from coldest to warmest
+PERIOD = 24  # frames from snap to snap
+SWING = 0.8  # from coldest to warmest
 
 
 def hunting(scene: Scene, phase: float) -> Scene:

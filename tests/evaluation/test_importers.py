@@ -58,6 +58,31 @@ def test_frames_in_folders_become_videos(tmp_path):
     assert imported.table["t"].tolist() == [3, 7, 3, 7]
 
 
+def test_pictures_in_folders_of_classes_stay_pictures(tmp_path):
+    rows = "".join(f"set/{c}/{i:03d}.png,0.{i},{int(c == 'fake')}\n" for c in ("real", "fake") for i in (3, 7))
+    assert only(write(tmp_path, "p.csv", "img_path,score,label\n" + rows)).table["video"].nunique() == 4
+
+
+def test_frames_are_joined_with_labels_of_their_videos(tmp_path):
+    scores = write(
+        tmp_path,
+        "p.csv",
+        "path,score\n/d/DF/0_3/1.png,0.9\n/d/DF/0_3/2.png,0.7\n/d/R/0_7/1.png,0.1\n/d/R/0_7/2.png,0\n",
+    )
+    for text in ("video,label\n0_3.mp4,1\n0_7.mp4,0\n", "video,label\n/d/DF/0_3,1\n/d/R/0_7,0\n"):
+        imported = only(scores, write(tmp_path, "labels.csv", text))
+        assert imported.table[["video", "t", "label"]].to_numpy().tolist() == [
+            ["/d/DF/0_3", 1, 1], ["/d/DF/0_3", 2, 1], ["/d/R/0_7", 1, 0], ["/d/R/0_7", 2, 0],
+        ]  # fmt: skip
+        assert any("4 in 2 folders" in note for note in imported.notes)
+
+
+def test_a_name_in_several_rows_is_a_video(tmp_path):
+    imported = only(write(tmp_path, "p.csv", "video,score,label\na,0.1,0\na,0.1,0\nb,0.9,1\n"))
+    assert imported.table["t"].tolist() == [0, 1, 0]
+    assert any("they are its frames" in note for note in imported.notes)
+
+
 def test_other_columns_stay(tmp_path):
     text = "video,score,label,method,group,compression\nu,0.2,real,real,p,c23\nv,0.9,fake,swap,p,c40\n"
     rows = only(write(tmp_path, "p.csv", text)).table

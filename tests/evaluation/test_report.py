@@ -125,6 +125,13 @@ def test_a_leaderboard_ranks_real_runs_apart_from_the_sample_and_seeds_together(
     assert len(json.loads((tmp_path / "out" / "comparison.json").read_text())["pairs"]) == 1
 
 
+def test_folders_within_folders_are_named_once(run, tmp_path, capsys):
+    everything = [str(path) for path in (tmp_path, *sorted(tmp_path.rglob("*")))]  # what outputs/** expands to
+    assert main(everything) == 0
+    assert capsys.readouterr().out.count("run1") >= 1
+    assert len(collect([tmp_path, *tmp_path.rglob("*")])) == 1
+
+
 def test_a_probe_that_was_run_is_a_row_of_others(tmp_path):
     write_report(make_run(tmp_path / "probe", table(seed=9), probe=True, manifest="m", model="vit"), QUICK)
     evaluation = write_report(make_run(tmp_path / "ours", manifest="m"), QUICK)

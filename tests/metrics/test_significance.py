@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import norm
+from scipy.stats import norm, t
 
 from dfd.metrics.ranking import roc_auc
 from dfd.metrics.significance import auc_covariance, bootstrap_p, delong, holm
@@ -71,8 +71,11 @@ def test_a_difference_has_a_sign_and_an_interval():
     assert one.value == pytest.approx(-other.value)
     assert one.p == pytest.approx(other.p)
     assert delong(labels, better, better * 3 + 1).p == 1.0
-    error = (one.high - one.low) / 2 / norm.ppf(0.975)
-    assert one.p == pytest.approx(2 * norm.sf(abs(one.value) / error))
+    error = (one.high - one.low) / 2 / t.ppf(0.975, 199)
+    assert one.p == pytest.approx(2 * t.sf(abs(one.value) / error, 199))
+    alone = delong(labels, better, worse)
+    error = (alone.high - alone.low) / 2 / norm.ppf(0.975)
+    assert alone.p == pytest.approx(2 * norm.sf(abs(alone.value) / error))
 
 
 def test_one_class_has_no_covariance():

@@ -1,5 +1,6 @@
 """dfd-eval: score datasets with a run's checkpoint and report."""
 
+import itertools
 import logging
 import time
 from collections.abc import Mapping
@@ -51,9 +52,12 @@ class Scored:
 def evaluate(cfg: DictConfig) -> float:
     """Evaluate one checkpoint on one split of one or several datasets; return the (mean) video AUC."""
     from dfd.cli.crossing import cross
+    from dfd.data.corrupt import strength
     from dfd.evaluation.protocol import Protocol
     from dfd.training.checkpoint import find_checkpoint, load_network
 
+    for kind, level in itertools.product(cfg.corruption.kinds, cfg.corruption.levels):
+        strength(kind, level)  # what does not exist is said before anything is scored
     protocol = Protocol.of(OmegaConf.to_container(cfg.eval))  # type: ignore[arg-type]
     checkpoint = find_checkpoint(Path(cfg.run))
     loaded = load_network(checkpoint, allowed_networks(cfg.plugins))

@@ -74,9 +74,8 @@ def preset(name: str) -> Protocol:
 
 def _report(options: argparse.Namespace) -> None:
     console = Console()
-    folders = [path for path in options.paths if path.is_dir()]
-    # outputs/** names files too; those within a folder that is named are part of it
-    files = [p for p in options.paths if not p.is_dir() and not any(f in p.parents for f in folders)]
+    paths = compare.outermost(options.paths)
+    folders, files = [p for p in paths if p.is_dir()], [p for p in paths if not p.is_dir()]
     if files:
         missing = [path for path in files if not path.exists()]
         if missing:

@@ -29,7 +29,7 @@ MOST_PAIRS = 45  # of runs on one dataset: more are no longer read
 def find(paths: Sequence[Path]) -> list[Path]:
     """Return the evaluation folders at or below the given ones, each once."""
     found: dict[Path, None] = {}
-    for path in paths:
+    for path in outermost(paths):
         if not path.is_dir():
             raise DfdError(f"no run at {path}: give run folders (outputs/...)")
         below = [path / METRICS] if (path / METRICS).is_file() else sorted(path.glob(f"**/eval/*/{METRICS}"))
@@ -37,9 +37,15 @@ def find(paths: Sequence[Path]) -> list[Path]:
     return list(found)
 
 
+def outermost(paths: Sequence[Path]) -> list[Path]:
+    """Leave out what lies within another of the paths: outputs/** names a run and every folder in it."""
+    given = set(paths)
+    return [path for path in dict.fromkeys(paths) if not given.intersection(path.parents)]
+
+
 def collect(paths: Sequence[Path]) -> pd.DataFrame:
     """Return a row per evaluation under the given run (or evaluation) folders, real data first, the best first."""
-    empty = [path for path in paths if not find([path])]
+    empty = [path for path in outermost(paths) if not find([path])]
     if empty:
         log.warning("%d folder(s) without an evaluation are left out, the first %s", len(empty), empty[0])
     rows = list(_rows(find(paths)))

@@ -53,8 +53,8 @@ def _ranking(videos: pd.DataFrame, protocol: Protocol) -> list[Figure]:
     pr = [Line([0, 1], [share, share], "muted", "chance"), Line(recall, precision, "a", "precision")]
     for curves, name in ((roc, "roc"), (pr, "pr")):
         if name in bands:
-            curves.insert(0, Line(GRID, bands[name][0], "a", "", (bands[name][0], bands[name][1])))
-            curves[0] = curves[0]._replace(style="a ghost")
+            low, high = bands[name]
+            curves.insert(0, Line(GRID, low, "a ghost", "", (low, high)))  # the band alone
     return [
         ("ROC of videos", lines(roc, "false positive rate", "true positive rate")),
         ("Precision and recall of videos", lines(pr, "recall", "precision", x_range=(0, 1))),

@@ -6,7 +6,7 @@ Pickles are read without running what they hold: only plain containers and NumPy
 import json
 import pickle
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -23,7 +23,16 @@ SCORE = ("score", "prediction", "pred", "prob", "probability", "fake_prob", "p_f
 LABEL = ("label", "target", "is_fake", "gt", "ground_truth", "y", "y_true")
 WORDS = {"real": 0, "fake": 1, "0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+CLASSES = {"real", "fake", "original", "originals", "reals", "fakes", "0_real", "1_fake", "0", "1"}
 UNNAMED = "row "
+MATCHES: Sequence[tuple[Callable[[str], str], Callable[[str], str]]] = (
+    (str, str),
+    (lambda name: PurePosixPath(name).name, lambda name: PurePosixPath(name).name),
+    (lambda name: PurePosixPath(name).stem, lambda name: PurePosixPath(name).stem),
+    # a frame lies in the folder of its video
+    (lambda name: PurePosixPath(name).parent.as_posix(), str),
+    (lambda name: PurePosixPath(name).parent.name, lambda name: PurePosixPath(name).stem),
+)
 
 
 class Imported(NamedTuple):
@@ -70,7 +79,8 @@ def join(predictions: Columns, labels: Columns | None, name: str) -> Imported:
         rows, missing, notes = _joined(rows.drop(columns="label", errors="ignore"), labels.rows)
     elif not predictions.has_label:
         raise DfdError(f"{name} holds no labels: give a second file with the columns video and label (0 real, 1 fake)")
-    rows = _with_videos(rows)
+    rows, said = _with_videos(rows)
+    notes += said
     notes += [] if "group" in rows else ["no column group: videos are resampled, as if no person were in two of them"]
     absent = None if missing is None else _completed(missing.assign(t=0.0, score=0.5), name)[list(COLUMNS)]
     absent = pd.DataFrame(columns=list(COLUMNS)) if absent is None else absent
@@ -116,13 +126,13 @@ def _numbers(column: pd.Series, name: str, path: Path) -> pd.Series:
 
 
 def _joined(rows: pd.DataFrame, labels: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
-    """Match names exactly, else without folders, else without their ending; the first way that finds any."""
+    """Match names in the first way that finds any and in which no two labelled names are one."""
     known = labels.drop(columns=["score", "t"], errors="ignore").drop_duplicates()
     twice = known["video"].duplicated()
     if twice.any():
         raise DfdError(f"{known.loc[twice, 'video'].iloc[0]!r} has two labels that contradict each other")
-    for shorten in (str, lambda name: PurePosixPath(name).name, lambda name: PurePosixPath(name).stem, _folder):
-        theirs, ours = rows["video"].map(shorten), known["video"].map(shorten)
+    for of_prediction, of_label in MATCHES:
+        theirs, ours = rows["video"].map(of_prediction), known["video"].map(of_label)
         shared = theirs.isin(set(ours))
         if shared.any() and not ours.duplicated().any():
             break
@@ -140,29 +150,27 @@ def _joined(rows: pd.DataFrame, labels: pd.DataFrame) -> tuple[pd.DataFrame, pd.
     return joined, known[~ours.isin(set(theirs))], notes
 
 
-def _with_videos(rows: pd.DataFrame) -> pd.DataFrame:
-    """Split names of pictures into a video and a time, where a folder holds several."""
+def _with_videos(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Give rows a time: numbered pictures are frames of the video that their folder is; repeated names are frames."""
     if "t" in rows.columns:
-        return rows
-    names = rows["video"]
-    if names.str.startswith(UNNAMED).all() or not names.str.lower().str.endswith(PICTURES).all():
-        return rows.assign(t=rows.groupby("video").cumcount().astype(float))
-    folders = names.map(lambda name: PurePosixPath(name).parent.as_posix())
-    if folders.nunique() == len(folders) or (folders == ".").all():
-        return rows.assign(t=0.0)
-    number = names.map(lambda name: re.sub(r"\D", "", PurePosixPath(name).stem) or "0").astype(float)
-    return rows.assign(video=folders, t=number)
+        return rows, []
+    folders = rows["video"].map(lambda name: PurePosixPath(name).parent.as_posix())
+    pictures = rows["video"].str.lower().str.endswith(PICTURES).all()
+    numbers = rows["video"].map(lambda name: re.sub(r"\D", "", PurePosixPath(name).stem))
+    several = 1 < folders.nunique() < len(folders)
+    classes = folders.map(lambda folder: PurePosixPath(folder).name.lower() in CLASSES).any()
+    if pictures and several and not classes and (numbers != "").all():
+        said = f"pictures are taken for frames: {len(rows)} in {folders.nunique()} folders, each a video"
+        return rows.assign(video=folders, t=numbers.astype(float)), [said]
+    place = rows.groupby("video").cumcount().astype(float)
+    said = "a name that stands in several rows is a video, and they are its frames"
+    return rows.assign(t=place), [said] if place.any() else []
 
 
 def _completed(rows: pd.DataFrame, name: str) -> pd.DataFrame:
     defaults: dict[str, Any] = {"dataset": name, "method": np.where(rows["label"] == 1, "fake", "real")}
     defaults["group"] = rows["video"]
     return rows.assign(**{column: value for column, value in defaults.items() if column not in rows.columns})
-
-
-def _folder(name: str) -> str:
-    """Return the folder of a frame, which is often its video."""
-    return PurePosixPath(name).parent.name or name
 
 
 def _from_json(data: Any) -> pd.DataFrame:

@@ -19,6 +19,11 @@ LEVEL = 0.05  # of the family of all comparisons
 AUC = {"auc": OfCounts(area)}
 
 
+def p_words(p: float) -> str:
+    """Return a p-value as papers print it."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
 @dataclass(frozen=True)
 class Versus:
     """One comparison of video AUC on shared videos: paired bootstrap interval, p of DeLong's test and of the bootstrap.
@@ -45,7 +50,7 @@ class Versus:
         better, worse, sign = (self.first, self.second, 1) if self.difference >= 0 else (self.second, self.first, -1)
         low, high = sorted((100 * sign * self.low, 100 * sign * self.high))
         corrected = f", corrected for {self.comparisons} comparisons" if self.comparisons > 1 else ""
-        rest = f"95 % CI {low:.1f} to {high:.1f}; p = {self.adjusted:.3g}{corrected}; {self.videos} videos"
+        rest = f"95 % CI {low:.1f} to {high:.1f}; {p_words(self.adjusted)}{corrected}; {self.videos} videos"
         points = f"{100 * abs(self.difference):.1f} points of AUC"
         if np.isnan(self.adjusted):
             return f"{self.first} and {self.second} cannot be compared on {self.dataset}: a class is missing"

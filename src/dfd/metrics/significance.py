@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import norm, rankdata
+from scipy.stats import norm, rankdata, t
 
 
 class Difference(NamedTuple):
@@ -58,14 +58,15 @@ def auc_covariance(
 
 
 def delong(labels: np.ndarray, first: np.ndarray, second: np.ndarray, groups: np.ndarray | None = None) -> Difference:
-    """Compare the areas of two detectors on the same rows."""
+    """Compare the areas of two detectors on the same rows; few groups have the wider tails of Student's t."""
     areas, covariance = auc_covariance(labels, np.stack([first, second]), groups)
     value = float(areas[0] - areas[1])
     error = float(np.sqrt(max(0.0, covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])))
     if error < 1e-12:  # the same ranking twice
         return Difference(value, value, value, 1.0 if abs(value) < 1e-12 else 0.0)
-    reach = float(norm.ppf(0.975)) * error
-    return Difference(value, value - reach, value + reach, float(2 * norm.sf(abs(value) / error)))
+    law = norm if groups is None else t(len(np.unique(groups)) - 1)
+    reach = float(law.ppf(0.975)) * error
+    return Difference(value, value - reach, value + reach, float(2 * law.sf(abs(value) / error)))
 
 
 def bootstrap_p(differences: np.ndarray) -> float:

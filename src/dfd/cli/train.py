@@ -184,7 +184,7 @@ def _metric(history: list[dict[str, float]], trainer: "pl.Trainer", name: str) -
         values = [float(trainer.callback_metrics[name])]
     if not values:
         raise DfdError(f"metric={name} was never logged; logged are {', '.join(sorted(trainer.callback_metrics))}")
-    return min(values) if "loss" in name else max(values)
+    return min(values) if "loss" in name or "reconstruction" in name else max(values)
 
 
 main = command("train", train)

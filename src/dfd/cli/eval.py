@@ -38,6 +38,10 @@ def evaluate(cfg: DictConfig) -> float:
     allow = allowed(cfg.plugins)
     if cfg.posthoc:
         return _posthoc(cfg, loaded, saved, allow)
+    if "base" in loaded.card["network"]:
+        raise DfdError(
+            f"{cfg.run} says what is strange, not what is fake: evaluate it with posthoc=[abnormality,msp,knn]"
+        )
     data_cfg, data_dir = _data(cfg, saved, checkpoint)
     check(data_cfg, allow, "data")
     source = find_source(data_cfg, data_dir)
@@ -61,9 +65,10 @@ def evaluate(cfg: DictConfig) -> float:
 
 def _posthoc(cfg: DictConfig, loaded: "Loaded", saved: DictConfig | None, allow: tuple[str, ...]) -> float:
     """Evaluate out-of-distribution detectors on a run; return the AUROC of the lead."""
-    from dfd.cli.ood import posthoc
+    from dfd.cli.ood import chosen, posthoc
     from dfd.cli.strange import both_sides
 
+    chosen(cfg)
     if saved is None:
         raise DfdError(f"{loaded.path} stands alone: posthoc= needs the run folder, which says what the run knows")
     given = any(override.startswith("paths.data_dir") for override in HydraConfig.get().overrides.task)

@@ -48,16 +48,22 @@ class Role:
         return self.data.records(self.split)
 
 
+def chosen(cfg: DictConfig) -> list[str]:
+    """Return the detectors that `posthoc=` names; a misspelt one is an error before anything runs."""
+    from dfd.posthoc.zoo import detectors
+
+    return detectors(OmegaConf.to_container(cfg.posthoc) if OmegaConf.is_list(cfg.posthoc) else cfg.posthoc)  # type: ignore[arg-type]
+
+
 def posthoc(loaded: "Loaded", sides: Sides, cfg: DictConfig) -> float:
     """Fit, tune, score and report detectors on a run; return the AUROC of the lead against everything strange."""
     from dfd.evaluation.ood.report import ood_table, write_ood_report
-    from dfd.posthoc.zoo import detectors
     from dfd.training.bank import linear_head
     from dfd.training.checkpoint import load_network
 
     started = time.time()
     options: dict[str, Any] = OmegaConf.to_container(cfg.ood, resolve=True)  # type: ignore[assignment]
-    names = detectors(OmegaConf.to_container(cfg.posthoc) if OmegaConf.is_list(cfg.posthoc) else cfg.posthoc)  # type: ignore[arg-type]
+    names = chosen(cfg)
     device = runs.device(cfg.trainer)
     network = loaded.network.to(device)
     allow = allowed_networks(cfg.plugins)
@@ -184,7 +190,10 @@ def fit_all(
 
 
 def choose_lead(fitted: Mapping[str, Fitted], banks: Banks) -> str:
-    """Return the detector that best tells synthetic outliers from validation videos: the test has no say."""
+    """Return the detector that best tells synthetic outliers from validation videos: the test has no say.
+
+    An abnormality module has trained on outliers of that kind, so it leads only where it is alone.
+    """
     from dfd.posthoc.zoo import score
 
     if not fitted:
@@ -194,7 +203,7 @@ def choose_lead(fitted: Mapping[str, Fitted], banks: Banks) -> str:
     def separation(name: str) -> float:
         return roc_auc(truth, np.concatenate([score(fitted[name], banks[part]) for part in ("val", "tune")]))
 
-    return max(fitted, key=separation)
+    return max([name for name in fitted if name != "abnormality"] or fitted, key=separation)
 
 
 def _write(

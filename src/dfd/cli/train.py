@@ -14,6 +14,7 @@ from dfd.cli.sample import banner, scale_down
 from dfd.cli.strange import base_tree, both_sides, outliers_for, with_base
 from dfd.core.build import build, check
 from dfd.core.errors import DfdError
+from dfd.core.records import FAKE
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
@@ -26,7 +27,7 @@ log = logging.getLogger("dfd")
 
 def train(cfg: DictConfig) -> float:
     """Train, test and report one run; return the value that a sweep optimises."""
-    from dfd.cli.ood import posthoc
+    from dfd.cli.ood import chosen, posthoc
     from dfd.training.checkpoint import load_network
 
     source = find_source(OmegaConf.to_container(cfg.data), Path(cfg.paths.data_dir))  # type: ignore[arg-type]
@@ -38,7 +39,7 @@ def train(cfg: DictConfig) -> float:
     check(plain, allow)
     data_dir = Path(cfg.paths.data_dir)
     prepared = known = prepare_data(plain["data"], data_dir, allow)
-    sides = both_sides(plain["data"], None, data_dir, allow) if cfg.posthoc else None
+    sides = both_sides(plain["data"], None, data_dir, allow) if cfg.posthoc and chosen(cfg) else None
     if plain["model"].get("outliers"):
         prepared = outliers_for(known, plain, data_dir, allow)
     text = runs.open_folder(folder, cfg)
@@ -86,6 +87,8 @@ def _assemble(
         "seed": plain["seed"],
         "plugins": list(plain["plugins"]),
     }
+    if prepared is not known:
+        card["outliers"] = ", ".join(sorted({record.method for record in manifest.records if record.label == FAKE}))
     optimizer, scheduler = build(plain["optimizer"], allow), build(plain["scheduler"], allow)
     objective = build(plain["model"]["objective"], allow)(
         network, optimizer=optimizer, scheduler=scheduler, card=card, seed=plain["seed"]

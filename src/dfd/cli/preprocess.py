@@ -34,15 +34,18 @@ def preprocess(cfg: DictConfig) -> None:
         workers=cfg.workers,
         device=cfg.device,
     )
-    sheet = contact_sheet(prepared.manifest, prepared.manifest.folder / "contact_sheet.png")
     console = Console()
     console.print(_summary(prepared))
+    if data["crops"] is None:
+        console.print("its pictures are taken as they are: there is nothing to cut")
+        return
+    sheet = contact_sheet(prepared.manifest, prepared.manifest.folder / "contact_sheet.png")
     console.print(f"manifest: {prepared.manifest.folder / 'manifest.parquet'}", soft_wrap=True)
     console.print(f"contact sheet, least certain faces first: {sheet}", soft_wrap=True)
 
 
 def _summary(prepared: Prepared) -> Table:
-    table = Table(title=f"{prepared.source.tag}: videos with faces")
+    table = Table(title=f"{prepared.source.tag}: what there is")
     methods = sorted({record.method for record in prepared.manifest.records}, key=lambda m: (m != "real", m))
     for column in ("method", *SPLITS):
         table.add_column(column, justify="left" if column == "method" else "right")

@@ -1,6 +1,7 @@
 """Out of distribution: what is known and what is strange for a run, every detector fitted, scored and reported."""
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -108,12 +109,22 @@ def _facts(loaded: "Loaded", sides: Sides, cfg: DictConfig) -> dict[str, Any]:
         "seed": card["seed"],
         "id_kept": f"{cfg.ood.id_kept:.0%}",
         "tuned_on": "known validation videos against synthetic outliers of them: " + ", ".join(cfg.ood.tune),
-        "notes": [] if not sides.strange_node["index"].get("oracle_outliers") else [ORACLE],
+        "notes": list(_notes(sides)),
         "command": runs.command_line(),
         "started": time.strftime("%Y-%m-%d %H:%M"),
         "environment": runs.environment(),
         "config": OmegaConf.to_yaml(cfg, resolve=True),
     }
+
+
+def _notes(sides: Sides) -> Iterator[str]:
+    if sides.strange_node["index"].get("oracle_outliers"):
+        yield ORACLE
+    for name, side in (("known", sides.known), ("strange", sides.strange)):
+        yield from side.notes
+        if side.failures:
+            reasons = ", ".join(f"{n} x {reason}" for reason, n in Counter(f.reason for f in side.failures).items())
+            yield f"{len(side.failures)} videos of the {name} side could not be used: {reasons}"
 
 
 def make_roles(sides: Sides, network: "Detector", options: Mapping[str, Any]) -> dict[str, Role]:

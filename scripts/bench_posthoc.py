@@ -11,7 +11,6 @@ from typing import TypeVar
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
 
 from dfd.core.bank import FeatureBank, Head
 from dfd.posthoc.zoo import ZOO, fit, score
@@ -48,17 +47,14 @@ def main() -> None:
     draw = np.random.default_rng(0)
     head = Head(draw.normal(0, 0.05, (2, width)), np.zeros(2))
     train, test = bank(rows, width, head, 1), bank(rows, width, head, 2)
-    table = Table(title=f"{rows:,} x {width} features to fit on, as many to score")
-    for name in ("detector", "fit, CPU s", "fit, MiB", "score, CPU s", "score, MiB"):
-        table.add_column(name, justify="left" if name == "detector" else "right")
-    total = 0.0
+    console = Console()
+    console.print(f"{rows:,} x {width} features to fit on, as many to score: CPU seconds and MiB", highlight=False)
+    console.print(f"{'detector':22}{'fit s':>9}{'MiB':>7}{'score s':>9}{'MiB':>7}", highlight=False)
     for name in sys.argv[3:] or ZOO:
         fitted, fit_seconds, fit_memory = measured(lambda name=name: fit(name, train, head))  # type: ignore[misc]
         _, seconds, memory = measured(lambda fitted=fitted: score(fitted, test))  # type: ignore[misc]
-        table.add_row(name, f"{fit_seconds:.2f}", f"{fit_memory:.0f}", f"{seconds:.2f}", f"{memory:.0f}")
-        total += fit_seconds + seconds
-    table.caption = f"{total:.0f} CPU seconds together"
-    Console().print(table)
+        numbers = f"{fit_seconds:9.2f}{fit_memory:7.0f}{seconds:9.2f}{memory:7.0f}"
+        console.print(f"{name:22}{numbers}", highlight=False)
 
 
 if __name__ == "__main__":

@@ -106,6 +106,8 @@ def test_predict_answers_or_abstains(pictures):
     [
         ("python train.py model=abnormality data=cddb", r"needs a trained run to look at: model\.base="),
         ("python eval.py run=outputs/base posthoc=[mahalonobis]", "did you mean 'mahalanobis'"),
+        ("python eval.py run=outputs/abnormal", "says what is strange, not what is fake"),
+        ("python train.py model=meso data=cddb posthoc=[kn]", "no detector 'kn'"),
         ("python predict.py run=outputs/base input=files ood=ash2", "ood=ash2: fitted on this run are"),
         ("python train.py model=unet_scorer data=cddb data.index.scenario=grup", "scenario=grup: choose from"),
     ],

@@ -171,3 +171,24 @@ def test_a_bank_comes_back_from_its_file(tmp_path):
     np.testing.assert_array_equal(again.features, bank.features)
     assert again.extra.keys() == bank.extra.keys()
     assert again.take(np.arange(5)).video.tolist() == list("01234")
+
+
+@pytest.mark.parametrize("name", ["MaxSoftmax", "NNGuide", "ViM", "Mahalanobis", "NCI"])
+def test_detectors_of_pytorch_ood_stand_in_the_list(tmp_path, name):
+    pytest.importorskip("pytorch_ood")
+    train, outside, head = world()
+    name = f"pytorch_ood.{name}"
+    assert detectors([name, "knn"]) == [name, "knn"]
+    fitted = fit(name, train, head, tune=(train, outside))
+    scores = score(fitted, outside)
+    assert scores.shape == (N,)
+    fitted.write(tmp_path / "d.npz")
+    np.testing.assert_allclose(score(Fitted.read(tmp_path / "d.npz"), outside), scores, rtol=1e-5)
+
+
+def test_what_pytorch_ood_cannot_do_is_named():
+    pytest.importorskip("pytorch_ood")
+    with pytest.raises(DfdError, match="did you mean 'NNGuide'"):
+        detectors(["pytorch_ood.NNGuid"])
+    with pytest.raises(DfdError, match="needs more than logits or features"):
+        detectors(["pytorch_ood.RankFeat"])

@@ -35,14 +35,14 @@ def load_abstainer(run: Path, name: str | None) -> Fitted | None:
 
 def look(network: "Detector", pixels: "Tensor", fitted: Fitted | None) -> tuple[np.ndarray, np.ndarray]:
     """Return how fake and how strange each view is; without a detector nothing is strange."""
-    from dfd.posthoc.zoo import ZOO, score
+    from dfd.posthoc.zoo import find, score
     from dfd.training.bank import answering, observe
 
     if fitted is None:
         base = answering(network)
         fake = base.score(base(pixels)).double().cpu().numpy()
         return fake, np.full(len(fake), -np.inf)
-    columns = observe(network, pixels, [ZOO[fitted.name].needs or ""])
+    columns = observe(network, pixels, [find(fitted.name).needs or ""])
     rows = np.zeros(len(pixels))
     names = rows.astype(str)
     extra = {name: values for name, values in columns.items() if name not in ("logits", "features")}

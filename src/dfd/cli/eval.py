@@ -66,6 +66,10 @@ def evaluate(cfg: DictConfig) -> float:
     subject = Subject(loaded, run, saved)
     if cfg.posthoc:
         return _posthoc(cfg, subject)
+    if "base" in loaded.card["network"]:
+        raise DfdError(
+            f"{cfg.run} says what is strange, not what is fake: evaluate it with posthoc=[abnormality,msp,knn]"
+        )
     choices = several(HydraConfig.get().overrides.task)
     scored = [_one(each, subject, protocol, len(choices) > 1) for each in _each(cfg, choices)]
     if in_sweep():
@@ -78,9 +82,10 @@ def evaluate(cfg: DictConfig) -> float:
 
 def _posthoc(cfg: DictConfig, subject: Subject) -> float:
     """Evaluate out-of-distribution detectors on a run; return the AUROC of the lead."""
-    from dfd.cli.ood import posthoc
+    from dfd.cli.ood import chosen, posthoc
     from dfd.cli.strange import both_sides
 
+    chosen(cfg)
     loaded, saved = subject.loaded, subject.saved
     if saved is None:
         raise DfdError(f"{loaded.path} stands alone: posthoc= needs the run folder, which says what the run knows")

@@ -1,6 +1,7 @@
 """Out of distribution: what is known and what is strange for a run, every detector fitted, scored and reported."""
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -48,16 +49,22 @@ class Role:
         return self.data.records(self.split)
 
 
+def chosen(cfg: DictConfig) -> list[str]:
+    """Return the detectors that `posthoc=` names; a misspelt one is an error before anything runs."""
+    from dfd.posthoc.zoo import detectors
+
+    return detectors(OmegaConf.to_container(cfg.posthoc) if OmegaConf.is_list(cfg.posthoc) else cfg.posthoc)  # type: ignore[arg-type]
+
+
 def posthoc(loaded: "Loaded", sides: Sides, cfg: DictConfig) -> float:
     """Fit, tune, score and report detectors on a run; return the AUROC of the lead against everything strange."""
     from dfd.evaluation.ood.report import ood_table, write_ood_report
-    from dfd.posthoc.zoo import detectors
     from dfd.training.bank import linear_head
     from dfd.training.checkpoint import load_network
 
     started = time.time()
     options: dict[str, Any] = OmegaConf.to_container(cfg.ood, resolve=True)  # type: ignore[assignment]
-    names = detectors(OmegaConf.to_container(cfg.posthoc) if OmegaConf.is_list(cfg.posthoc) else cfg.posthoc)  # type: ignore[arg-type]
+    names = chosen(cfg)
     device = runs.device(cfg.trainer)
     network = loaded.network.to(device)
     allow = allowed_networks(cfg.plugins)
@@ -102,12 +109,22 @@ def _facts(loaded: "Loaded", sides: Sides, cfg: DictConfig) -> dict[str, Any]:
         "seed": card["seed"],
         "id_kept": f"{cfg.ood.id_kept:.0%}",
         "tuned_on": "known validation videos against synthetic outliers of them: " + ", ".join(cfg.ood.tune),
-        "notes": [] if not sides.strange_node["index"].get("oracle_outliers") else [ORACLE],
+        "notes": list(_notes(sides)),
         "command": runs.command_line(),
         "started": time.strftime("%Y-%m-%d %H:%M"),
         "environment": runs.environment(),
         "config": OmegaConf.to_yaml(cfg, resolve=True),
     }
+
+
+def _notes(sides: Sides) -> Iterator[str]:
+    if sides.strange_node["index"].get("oracle_outliers"):
+        yield ORACLE
+    for name, side in (("known", sides.known), ("strange", sides.strange)):
+        yield from side.notes
+        if side.failures:
+            reasons = ", ".join(f"{n} x {reason}" for reason, n in Counter(f.reason for f in side.failures).items())
+            yield f"{len(side.failures)} videos of the {name} side could not be used: {reasons}"
 
 
 def make_roles(sides: Sides, network: "Detector", options: Mapping[str, Any]) -> dict[str, Role]:
@@ -184,7 +201,10 @@ def fit_all(
 
 
 def choose_lead(fitted: Mapping[str, Fitted], banks: Banks) -> str:
-    """Return the detector that best tells synthetic outliers from validation videos: the test has no say."""
+    """Return the detector that best tells synthetic outliers from validation videos: the test has no say.
+
+    An abnormality module has trained on outliers of that kind, so it leads only where it is alone.
+    """
     from dfd.posthoc.zoo import score
 
     if not fitted:
@@ -194,7 +214,7 @@ def choose_lead(fitted: Mapping[str, Fitted], banks: Banks) -> str:
     def separation(name: str) -> float:
         return roc_auc(truth, np.concatenate([score(fitted[name], banks[part]) for part in ("val", "tune")]))
 
-    return max(fitted, key=separation)
+    return max([name for name in fitted if name != "abnormality"] or fitted, key=separation)
 
 
 def _write(

@@ -39,6 +39,10 @@ def preprocess(cfg: DictConfig) -> None:
     source = find_source(data, data_dir)  # type: ignore[arg-type]
     if source.sample:
         log.warning(banner(data["title"], source, {}))
+    if data["crops"] is None:
+        prepared = prepare_data(data, data_dir, allow)  # type: ignore[arg-type]
+        Console().print(_summary(prepared), "its pictures are taken as they are: there is nothing to cut", sep="\n")
+        return
     parts = list((data.get("parts") or {None: data}).values())
     console = Console()
     if "probe" in stages:
@@ -150,6 +154,10 @@ def _show(prepared: Prepared, console: Console) -> None:
 
     page = write_page(prepared.manifest, prepared.failures, prepared.source.tag, prepared.source.processed)
     console.print(_summary(prepared))
+    if data["crops"] is None:
+        console.print("its pictures are taken as they are: there is nothing to cut")
+        return
+    sheet = contact_sheet(prepared.manifest, prepared.manifest.folder / "contact_sheet.png")
     console.print(f"manifest: {prepared.manifest.folder / 'manifest.parquet'}", soft_wrap=True)
     console.print(f"contact sheet, least certain faces first: {page}", soft_wrap=True)
 
@@ -200,7 +208,7 @@ def _found(source: Source, rows: list[tuple[str, str, int, int]], table: pd.Data
 
 
 def _summary(prepared: Prepared) -> Table:
-    table = Table(title=f"{prepared.source.tag}: videos with faces")
+    table = Table(title=f"{prepared.source.tag}: what there is")
     records: tuple[Record, ...] = prepared.manifest.records
     methods = sorted({record.method for record in records}, key=lambda m: (m != "real", m))
     for column in ("method", *SPLITS):

@@ -43,6 +43,7 @@ def both_sides(
     crops: Mapping[str, Any] | None = None,
 ) -> Sides:
     """Prepare both sides: known is what the run was trained on, strange is what `data=` holds beside that."""
+    known_node = _as_typed(known_node, given, "data.loader.")
     known = prepare_data(part_of(known_node, "id", allow), data_dir, allow, crops)
     if given is None or given.name == known_node["name"]:
         node = part_of(_as_typed(known_node, given), "ood", allow)
@@ -122,13 +123,13 @@ def _looks_at_a_base(tree: Mapping[str, Any]) -> bool:
     return tree["_target_"] == "dfd.models.abnormality.AbnormalityDetector"
 
 
-def _as_typed(saved: dict[str, Any], given: DictConfig | None) -> dict[str, Any]:
-    """Return the run's own data configuration with what the user typed on top."""
+def _as_typed(saved: dict[str, Any], given: DictConfig | None, within: str = "data.") -> dict[str, Any]:
+    """Return the run's own data configuration with what the user typed (within a part of it) on top."""
     node = OmegaConf.create(deepcopy(saved))
     parsed = OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task))
     for override in parsed:
         key = override.key_or_group.lstrip("+")
-        if key.startswith("data.") and given is not None:
+        if key.startswith(within) and given is not None:
             place = key.removeprefix("data.")
             OmegaConf.update(node, place, OmegaConf.select(given, place), force_add=True)
     return OmegaConf.to_container(node, resolve=True)  # type: ignore[return-value]

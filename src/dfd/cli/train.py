@@ -5,19 +5,22 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from dfd.cli import runs
 from dfd.cli.app import allowed, allowed_networks, command
 from dfd.cli.datasets import Prepared, find_source, prepare_data, shuffled
 from dfd.cli.sample import banner, scale_down
-from dfd.cli.strange import base_tree, both_sides, outliers_for, with_base
+from dfd.cli.strange import base_tree, outliers_for, with_base
 from dfd.core.build import build, check
 from dfd.core.errors import DfdError
+from dfd.core.records import FAKE
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
 
+    from dfd.cli.strange import Sides
     from dfd.data.datamodule import FaceDataModule
     from dfd.training.objective import Objective
 
@@ -38,7 +41,7 @@ def train(cfg: DictConfig) -> float:
     check(plain, allow)
     data_dir = Path(cfg.paths.data_dir)
     prepared = known = prepare_data(plain["data"], data_dir, allow)
-    sides = both_sides(plain["data"], None, data_dir, allow) if cfg.posthoc else None
+    sides = _sides(cfg, plain, data_dir, allow)
     if plain["model"].get("outliers"):
         prepared = outliers_for(known, plain, data_dir, allow)
     text = runs.open_folder(folder, cfg)
@@ -54,6 +57,22 @@ def train(cfg: DictConfig) -> float:
     if sides is not None and trainer.is_global_zero:
         posthoc(load_network(folder, allowed_networks(cfg.plugins)), sides, cfg)
     return _metric(history, trainer, cfg.metric)
+
+
+def _sides(cfg: DictConfig, plain: dict[str, Any], data_dir: Path, allow: tuple[str, ...]) -> "Sides | None":
+    """Return what is known and what is strange where a report on that is wanted and there is something strange."""
+    from dfd.cli.ood import chosen
+    from dfd.cli.strange import both_sides
+
+    if not cfg.posthoc or not chosen(cfg):
+        return None
+    try:
+        return both_sides(plain["data"], None, data_dir, allow)
+    except DfdError as error:
+        if any(override.startswith("posthoc") for override in HydraConfig.get().overrides.task):
+            raise
+        log.warning("no report on what is strange at the end: %s", error)
+        return None
 
 
 def _resolved(cfg: DictConfig, folder: Path) -> dict[str, Any]:
@@ -86,6 +105,8 @@ def _assemble(
         "seed": plain["seed"],
         "plugins": list(plain["plugins"]),
     }
+    if prepared is not known:
+        card["outliers"] = ", ".join(sorted({record.method for record in manifest.records if record.label == FAKE}))
     optimizer, scheduler = build(plain["optimizer"], allow), build(plain["scheduler"], allow)
     objective = build(plain["model"]["objective"], allow)(
         network, optimizer=optimizer, scheduler=scheduler, card=card, seed=plain["seed"]
@@ -144,8 +165,6 @@ def _test(
 
 
 def _facts(plain: dict[str, Any], prepared: Prepared, objective: Any, text: str, folder: Path) -> dict[str, Any]:
-    from hydra.core.hydra_config import HydraConfig
-
     return evaluation_facts(
         prepared, plain["data"]["title"], objective.card, objective.network.initialised_from, folder
     ) | {
@@ -190,7 +209,7 @@ def _metric(history: list[dict[str, float]], trainer: "pl.Trainer", name: str) -
         values = [float(trainer.callback_metrics[name])]
     if not values:
         raise DfdError(f"metric={name} was never logged; logged are {', '.join(sorted(trainer.callback_metrics))}")
-    return min(values) if "loss" in name else max(values)
+    return min(values) if "loss" in name or "reconstruction" in name else max(values)
 
 
 main = command("train", train)

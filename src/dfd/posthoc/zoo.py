@@ -12,6 +12,7 @@ from dfd.core.bank import FeatureBank, Fitted, Head
 from dfd.core.errors import DfdError, did_you_mean
 from dfd.metrics.ranking import roc_auc
 from dfd.posthoc import distances as d
+from dfd.posthoc import external
 from dfd.posthoc import logits as z
 from dfd.posthoc import shaping as s
 
@@ -87,17 +88,25 @@ WHERE = {
 
 
 def detectors(names: str | Sequence[str]) -> list[str]:
-    """Return the detectors that a choice stands for: `all`, one name or a list of them."""
+    """Return the detectors that a choice stands for: `all` of dfd's own, one name or a list of them."""
     chosen = list(ZOO) if names == "all" else [names] if isinstance(names, str) else list(names)
     for name in chosen:
-        if name not in ZOO:
-            raise DfdError(f"posthoc: no detector {name!r}{did_you_mean(name, ZOO)}; there are {', '.join(ZOO)}")
+        find(name)
     return list(dict.fromkeys(chosen))
+
+
+def find(name: str) -> PostHoc:
+    """Return a detector of the zoo, or one of pytorch-ood."""
+    if name.startswith(external.PREFIX):
+        return PostHoc(**external.parts(name), linear=True)
+    if name not in ZOO:
+        raise DfdError(f"posthoc: no detector {name!r}{did_you_mean(name, ZOO)}; there are {', '.join(ZOO)}")
+    return ZOO[name]
 
 
 def why_not(name: str, bank: FeatureBank, head: Head | None) -> str | None:
     """Return why a detector cannot be used on such a bank, or None."""
-    detector = ZOO[name]
+    detector = find(name)
     if detector.needs and detector.needs not in bank.extra:
         return WHERE[detector.needs]
     if detector.linear and head is None:
@@ -112,7 +121,7 @@ def fit(name: str, train: FeatureBank, head: Head, tune: tuple[FeatureBank, Feat
 
     These are validation views and synthetic outliers made of validation views: never the out-of-distribution test.
     """
-    detector = ZOO[name]
+    detector = find(name)
     best: tuple[float, Fitted] | None = None
     for options in detector.options():
         fitting = {key: value for key, value in options.items() if key in detector.fit_grid}
@@ -130,7 +139,7 @@ def fit(name: str, train: FeatureBank, head: Head, tune: tuple[FeatureBank, Feat
 
 def score(fitted: Fitted, bank: FeatureBank) -> np.ndarray:
     """Return how strange each view is, (N,)."""
-    detector = ZOO[fitted.name]
+    detector = find(fitted.name)
     options = {key: value for key, value in fitted.options.items() if key in detector.score_grid}
     return np.asarray(detector.score(bank, fitted.head, dict(fitted.state), **options), float)
 

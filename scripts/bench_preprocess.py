@@ -5,6 +5,8 @@ scripts/bench.py preprocess storage index memory
 
 import io
 import resource
+import subprocess
+import sys
 import tarfile
 import tempfile
 import time
@@ -303,10 +305,25 @@ def synthetic(count: int) -> Iterator[Record]:
 
 
 def memory(folder: Path) -> Iterable[Figure]:
-    """Peak memory of a process that cuts every frame of a short and of a long video."""
+    """Peak memory of a process that cuts every frame of a short and of a long video, and few and many videos."""
+    nothing = _measured("MtcnnDetector()\n")
     for seconds in (10, 300):
         path = photo_video(folder / f"{seconds}.mp4", (640, 360), 25 * seconds)
-        yield Figure(f"every frame of {seconds} s at 360 lines", peak(path), peak_of_nothing(), "MiB", "nothing done")
+        yield Figure(f"every frame of {seconds} s at 360 lines", peak(path), nothing, "MiB", "a detector, no work")
+    path = photo_video(folder / "short.mp4", (320, 180), 25)
+    for count in (10, 1000):
+        used = peak_of_many(path, folder / f"many{count}", count)
+        yield Figure(f"{count} videos of a second at 180 lines", used, nothing, "MiB", "a detector, no work")
+
+
+def peak_of_many(path: Path, folder: Path, count: int) -> float:
+    """Return the peak memory (MiB) of a fresh process that prepares a dataset of `count` videos."""
+    return _measured(
+        "from pathlib import Path; from dfd.core.records import Record; from dfd.preprocess.crop import CropOptions\n"
+        "from dfd.preprocess.pipeline import prepare; from dfd.preprocess.runner import Engine\n"
+        f"rs = [Record(str(i), 'many', 'train', 0, {str(path)!r}, str(i)) for i in range({count})]\n"
+        f"prepare(rs, Path({str(folder)!r}) / 'x', CropOptions(detections=1), Engine(workers=0))\n"
+    )
 
 
 def peak(path: Path) -> float:
@@ -318,15 +335,7 @@ def peak(path: Path) -> float:
     )
 
 
-def peak_of_nothing() -> float:
-    """Return the peak memory (MiB) of a fresh process that has a detector and no work."""
-    return _measured("MtcnnDetector()\n")
-
-
 def _measured(work: str) -> float:
-    import subprocess
-    import sys
-
     head = "import resource; from dfd.preprocess.faces import MtcnnDetector\n"
     tail = "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     with tempfile.NamedTemporaryFile("w", suffix=".py") as script:

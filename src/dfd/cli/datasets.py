@@ -83,10 +83,10 @@ def prepare_data(
     if data.get("parts"):
         return _combined(data, data_dir, allow, crops, engine)
     with indexed(data, data_dir, allow) as (source, records, notes):
-        options = build({**data["crops"], **(crops or {})}, allow)
-        if all("crops" in record.assets for record in records):  # faces that others have cut are read where they lie
+        if data["crops"] is None or all("crops" in record.assets for record in records):  # read where they lie
             manifest, failures = Manifest(tuple(records), source.root), list[Failure]()
         else:
+            options = build({**data["crops"], **(crops or {})}, allow)
             manifest, failures = prepare(records, source.processed / options.hash, options, engine=engine)
     if failures:
         log.warning(

@@ -1,5 +1,6 @@
 """dfd-preprocess: from an official download to face crops, stage by stage."""
 
+import inspect
 import logging
 from collections import Counter
 from dataclasses import replace
@@ -10,6 +11,7 @@ import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from dfd.cli.app import allowed, command
 from dfd.cli.datasets import Prepared, Source, find_source, indexed, prepare_data
@@ -58,7 +60,7 @@ def probe(data: dict[str, Any], data_dir: Path, allow: tuple[str, ...], engine: 
     from dfd.preprocess.doctor import compare, examine, problems
 
     index = data["index"]
-    lenient = "allow_missing" in locate(index["_target_"], allow).__code__.co_varnames  # type: ignore[attr-defined]
+    lenient = "allow_missing" in inspect.signature(locate(index["_target_"], allow)).parameters
     found = {**data, "index": {**index, "allow_missing": True} if lenient else index}
     with indexed(found, data_dir, allow) as (source, records, notes):
         table = examine(records, source.processed, engine)
@@ -69,7 +71,7 @@ def probe(data: dict[str, Any], data_dir: Path, allow: tuple[str, ...], engine: 
     if lenient and not source.sample and not index.get("allow_missing"):
         said += _missing(index, allow, source)
     for line in (*said, *notes):
-        console.print(f"[yellow]{line}", highlight=False, soft_wrap=True)
+        console.print(Text(line, "yellow"), soft_wrap=True)
     if said:
         raise DfdError(
             f"{data['title']} in {source.root} is not what was published ({len(said)} finding(s) above): "

@@ -221,8 +221,8 @@ def _forget_changed(records: Sequence[Record], folder: Path) -> int:
 
     Files that are gone are no reason: who is short of space may delete the videos once their faces are cut.
     """
-    table = pd.read_parquet(folder / VIDEOS, columns=["video", "bytes"]) if (folder / VIDEOS).is_file() else None
-    known = {} if table is None else dict(zip(table["video"], table["bytes"], strict=True))
+    table = pd.read_parquet(folder / VIDEOS) if (folder / VIDEOS).is_file() else pd.DataFrame()
+    known = dict(zip(table["video"], table["bytes"], strict=True)) if "bytes" in table else {}
     changed = {r.id for r in records if r.id in known and _size(r.path) not in (None, known[r.id])}
     dropped = [record for record in records if record.id in changed or record.original in changed]
     for record in dropped:

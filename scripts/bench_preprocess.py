@@ -307,9 +307,9 @@ def synthetic(count: int) -> Iterator[Record]:
 def memory(folder: Path) -> Iterable[Figure]:
     """Peak memory of a process that cuts every frame of a short and of a long video, and few and many videos."""
     nothing = _measured("MtcnnDetector()\n")
-    for seconds in (10, 300):
-        path = photo_video(folder / f"{seconds}.mp4", (640, 360), 25 * seconds)
-        yield Figure(f"every frame of {seconds} s at 360 lines", peak(path), nothing, "MiB", "a detector, no work")
+    for seconds in (10, 100):
+        path = photo_video(folder / f"{seconds}.mp4", (320, 180), 25 * seconds)
+        yield Figure(f"every frame of {seconds} s at 180 lines", peak(path), nothing, "MiB", "a detector, no work")
     path = photo_video(folder / "short.mp4", (320, 180), 25)
     for count in (10, 1000):
         used = peak_of_many(path, folder / f"many{count}", count)

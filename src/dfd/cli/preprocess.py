@@ -111,6 +111,10 @@ def _extras(prepared: Prepared, stages: list[str], engine: "Engine", against: li
     from dfd.preprocess.pipeline import collect, write_table
 
     manifest, more = prepared.manifest, list[Failure]()
+    ours = all(record.assets["crops"].endswith(".zip") for record in manifest.records)
+    needing = sorted({"landmarks", "masks", "folds"} & set(stages))
+    if needing and not ours:
+        raise DfdError(f"stages={needing[0]} works on crops that dfd has cut, not on faces that others have prepared")
     if "track" in stages:
         from dfd.preprocess.summary import tracks
 

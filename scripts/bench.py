@@ -1,4 +1,4 @@
-"""Measure what costs time against its floor, in one run: scripts/bench.py [preprocess|loader|train|evaluate ...]."""
+"""Measure what costs time against its floor, in one run: scripts/bench.py --help lists the benches."""
 
 import argparse
 import copy
@@ -7,14 +7,15 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple
 
 import av
+import bench_preprocess
 import cv2
 import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
+from bench_preprocess import Figure
 from rich.console import Console
 from rich.table import Table
 from timm.models.swin_transformer import WindowAttention
@@ -24,7 +25,6 @@ from dfd.core.records import InputSpec, Record
 from dfd.data.crops import CropReader, write_crops
 from dfd.data.sample.heads import draw_face, draw_identity, draw_motion
 from dfd.data.sample.scene import compose, draw_scene
-from dfd.data.video import read_frames
 from dfd.data.views import FaceViews, Visit
 from dfd.evaluation.evaluate import evaluate
 from dfd.evaluation.protocol import Protocol
@@ -34,16 +34,6 @@ from dfd.preprocess.crop import CropOptions, crop_video
 from dfd.preprocess.faces import MtcnnDetector
 
 
-class Figure(NamedTuple):
-    """One measurement, the floor it stands against, and their unit (a rate: more is better)."""
-
-    name: str
-    ours: float
-    floor: float
-    unit: str
-    against: str
-
-
 def rate(work: Callable[[], int], seconds: float = 2.0) -> float:
     """Return how many items a second `work` gets through; it is called until the time is over, once to warm up."""
     work()
@@ -51,18 +41,6 @@ def rate(work: Callable[[], int], seconds: float = 2.0) -> float:
     while time.perf_counter() - start < seconds:
         done += work()
     return done / (time.perf_counter() - start)
-
-
-def preprocess(folder: Path) -> Iterable[Figure]:
-    """Faces of a 1280x720 video, one process."""
-    path = head_video(folder / "head.mp4", (1280, 720), 100)
-    detector, options = MtcnnDetector(), CropOptions()
-    frames = int(rate(lambda: decode(path)))
-    table = crop_video(path, options, detector).table
-    ours = rate(lambda: len(crop_video(path, options, detector).images) and 100)
-    yield Figure("original: detect and cut, 32 of 100 frames", ours, frames, "frames/s", "decoding alone")
-    like = rate(lambda: len(crop_video(path, options, detector, table).images) and 100)
-    yield Figure("fake: cut with its original's boxes", like, frames, "frames/s", "decoding alone")
 
 
 def loader(folder: Path) -> Iterable[Figure]:
@@ -189,12 +167,7 @@ def head_video(path: Path, size: tuple[int, int], frames: int) -> Path:
     return path
 
 
-def decode(path: Path) -> int:
-    """Decode a whole video, converting only its last frame."""
-    return 1 + next(index for index, _, _ in read_frames(path, [99]))
-
-
-BENCHES = {"preprocess": preprocess, "loader": loader, "train": train, "tall": tall, "evaluate": evaluation}
+BENCHES = {**bench_preprocess.BENCHES, "loader": loader, "train": train, "tall": tall, "evaluate": evaluation}
 
 
 def main() -> None:

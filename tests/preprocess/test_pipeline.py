@@ -130,7 +130,7 @@ def test_a_failure_is_remembered_until_the_file_changes(records, tmp_path, head_
     looked = []
     monkeypatch.setattr("dfd.preprocess.pipeline._job", lambda item, held: looked.append(item.video))
     (folder / "manifest.parquet").unlink()
-    again = run("crop", [_item(folder, record, OPTIONS, False, "cpu") for record in records[2:4]], process, ENGINE)
+    again = run("crop", [_item(folder, record, OPTIONS, False, ENGINE) for record in records[2:4]], process, ENGINE)
     assert [failure.video for failure in again] == ["real/broken", "real/grey"]
     assert looked == []
     monkeypatch.undo()
@@ -138,6 +138,18 @@ def test_a_failure_is_remembered_until_the_file_changes(records, tmp_path, head_
     manifest, failures = prepare(records, folder, OPTIONS, ENGINE)
     assert "real/broken" in {record.id for record in manifest.records}
     assert {failure.video for failure in failures} == {"real/grey", "real/gone"}
+
+
+def test_a_video_that_was_replaced_is_cut_again_and_its_fakes_too(records, tmp_path):
+    good = [record for record in records if record.id.endswith("good")]
+    prepare(good, tmp_path / "out" / "x", OPTIONS, ENGINE)
+    before = crop_path(tmp_path / "out" / "x", good[0]).read_bytes()
+    write_video(tmp_path / "raw" / "good.mp4", [draw_head(2 * i + 20) for i in range(30)])
+    manifest, _ = prepare(good, tmp_path / "out" / "x", OPTIONS, ENGINE)
+    assert len(manifest) == 2
+    assert crop_path(tmp_path / "out" / "x", good[0]).read_bytes() != before
+    (tmp_path / "raw" / "good.mp4").unlink()  # to save space
+    assert prepare(good, tmp_path / "out" / "x", OPTIONS, ENGINE)[0].records == manifest.records
 
 
 def test_other_crops_need_no_second_look(records, tmp_path, monkeypatch):

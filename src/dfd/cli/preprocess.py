@@ -1,5 +1,6 @@
 """dfd-preprocess: from an official download to face crops, stage by stage."""
 
+import inspect
 import logging
 from collections import Counter
 from dataclasses import replace
@@ -10,6 +11,7 @@ import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from dfd.cli.app import allowed, command
 from dfd.cli.datasets import Prepared, Source, find_source, indexed, prepare_data
@@ -62,7 +64,7 @@ def probe(data: dict[str, Any], data_dir: Path, allow: tuple[str, ...], engine: 
     from dfd.preprocess.doctor import compare, examine, problems
 
     index = data["index"]
-    lenient = "allow_missing" in locate(index["_target_"], allow).__code__.co_varnames  # type: ignore[attr-defined]
+    lenient = "allow_missing" in inspect.signature(locate(index["_target_"], allow)).parameters
     found = {**data, "index": {**index, "allow_missing": True} if lenient else index}
     with indexed(found, data_dir, allow) as (source, records, notes):
         table = examine(records, source.processed, engine)
@@ -73,7 +75,7 @@ def probe(data: dict[str, Any], data_dir: Path, allow: tuple[str, ...], engine: 
     if lenient and not source.sample and not index.get("allow_missing"):
         said += _missing(index, allow, source)
     for line in (*said, *notes):
-        console.print(f"[yellow]{line}", highlight=False, soft_wrap=True)
+        console.print(Text(line, "yellow"), soft_wrap=True)
     if said:
         raise DfdError(
             f"{data['title']} in {source.root} is not what was published ({len(said)} finding(s) above): "
@@ -113,6 +115,10 @@ def _extras(prepared: Prepared, stages: list[str], engine: "Engine", against: li
     from dfd.preprocess.pipeline import collect, write_table
 
     manifest, more = prepared.manifest, list[Failure]()
+    ours = all(record.assets["crops"].endswith(".zip") for record in manifest.records)
+    needing = sorted({"landmarks", "masks", "folds"} & set(stages))
+    if needing and not ours:
+        raise DfdError(f"stages={needing[0]} works on crops that dfd has cut, not on faces that others have prepared")
     if "track" in stages:
         from dfd.preprocess.summary import tracks
 
@@ -154,10 +160,6 @@ def _show(prepared: Prepared, console: Console) -> None:
 
     page = write_page(prepared.manifest, prepared.failures, prepared.source.tag, prepared.source.processed)
     console.print(_summary(prepared))
-    if data["crops"] is None:
-        console.print("its pictures are taken as they are: there is nothing to cut")
-        return
-    sheet = contact_sheet(prepared.manifest, prepared.manifest.folder / "contact_sheet.png")
     console.print(f"manifest: {prepared.manifest.folder / 'manifest.parquet'}", soft_wrap=True)
     console.print(f"contact sheet, least certain faces first: {page}", soft_wrap=True)
 

@@ -132,6 +132,7 @@ class Video:
         if frame is None:
             raise BadVideo(f"{self._path} cannot be decoded: none of its first frames can")
         sides = (context.width, context.height)
+        _refuse_large(self._path, *sides)  # a container's header need not tell the truth
         return (sides[1], sides[0]) if _turns(frame) % 2 else sides
 
     def _by_stamp(self, wanted: list[int]) -> Iterator[tuple[int, av.VideoFrame]]:
@@ -221,10 +222,14 @@ def _stream(container: av.container.InputContainer, path: Path) -> av.VideoStrea
         raise BadVideo(f"{path} holds no video stream", "not_a_video")
     stream = container.streams.video[0]
     stream.codec_context.thread_count = 1  # work is spread over videos, not within one
-    if max(stream.codec_context.width, stream.codec_context.height) > LARGEST_SIDE:
-        size = f"{stream.codec_context.width}x{stream.codec_context.height}"
-        raise BadVideo(f"{path} has frames of {size}: more than {LARGEST_SIDE} a side is refused", "too_large")
+    _refuse_large(path, stream.codec_context.width, stream.codec_context.height)
     return stream
+
+
+def _refuse_large(path: Path, width: int, height: int) -> None:
+    if max(width, height) > LARGEST_SIDE:
+        size = f"{width}x{height}"
+        raise BadVideo(f"{path} has frames of {size}: more than {LARGEST_SIDE} a side is refused", "too_large")
 
 
 def _counts(packet: av.Packet) -> bool:

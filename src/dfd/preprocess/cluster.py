@@ -29,8 +29,7 @@ class RayExecutor(Executor):
         return task.remote(fn, *args, **kwargs).future()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Leave the cluster; one that was started here ends."""
-        self._ray.shutdown()
+        """Leave the cluster as it is for the next stage; one that was started here ends with this process."""
 
 
 def _on_one_core(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

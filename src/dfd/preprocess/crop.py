@@ -135,9 +135,10 @@ class Cutting:
         """Decode, ask for faces where they are not known yet, and lay out the table."""
         if self.path.suffix.lower() in IMAGE_SUFFIXES:
             yield from self._look_at_image(read_image(self.path))
+            self.facts["bytes"] = self.path.stat().st_size
             return
         with open_video(self.path) as video:
-            self.facts = asdict(video.info)
+            self.facts = {**asdict(video.info), "bytes": self.path.stat().st_size}
             keep = pick_frames(video.times, self.options)
             if video.info.frames < self.options.min_frames:
                 least = self.options.min_frames

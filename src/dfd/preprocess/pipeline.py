@@ -52,7 +52,7 @@ def cut_faces(
     failures = []
     for original in (True, False):  # those that nothing was made from can wait for the others' boxes
         batch = [record for record in records if (record.original is None) == original]
-        items = [_item(folder, record, options, detect_only, engine.device) for record in batch]
+        items = [_item(folder, record, options, detect_only, engine) for record in batch]
         title = f"{'looking at' if detect_only else 'faces of'} {records[0].dataset}{'' if original else ': fakes'}"
         failures += run("detect" if detect_only else "crop", items, process, engine, title, _chunk(batch, engine))
     place = {record.id: position for position, record in enumerate(records)}
@@ -180,10 +180,10 @@ def read_looks(path: Path) -> dict[int, Detections]:
         return {int(frame): Detections(*part) for frame, part in zip(table["frame"], parts, strict=True)}
 
 
-def _item(folder: Path, record: Record, options: CropOptions, detect_only: bool, device: str) -> Item:
+def _item(folder: Path, record: Record, options: CropOptions, detect_only: bool, engine: Engine) -> Item:
     looks = asset_path(folder.parent, f"detections-{options.looks_hash}", record.id, ".npz")
     original = None if record.original is None else crop_path(folder, replace(record, id=record.original))
-    given = {"options": options, "looks": looks, "original": original, "device": device, "limit": Engine.limit}
+    given = {"options": options, "looks": looks, "original": original, "device": engine.device, "limit": engine.limit}
     return Item(record.id, Path(record.path), looks if detect_only else crop_path(folder, record), given)
 
 
@@ -203,6 +203,8 @@ def _finished(records: Sequence[Record], folder: Path) -> tuple[Manifest, list[F
     failed = {failure.video for failure in failures}
     if {record.id for record in records} - failed != set(known):
         return None
+    if _forget_changed(records, folder):
+        return None
     by_id = {record.id: record for record in records}
     if any(failure.video in by_id and _may_go_better(by_id[failure.video], folder) for failure in failures):
         return None
@@ -212,6 +214,29 @@ def _finished(records: Sequence[Record], folder: Path) -> tuple[Manifest, list[F
         if record.id in known
     )
     return Manifest(current, folder), failures
+
+
+def _forget_changed(records: Sequence[Record], folder: Path) -> int:
+    """Drop what was made of files that have another size now, and of fakes of theirs; return how many those are.
+
+    Files that are gone are no reason: who is short of space may delete the videos once their faces are cut.
+    """
+    table = pd.read_parquet(folder / VIDEOS) if (folder / VIDEOS).is_file() else pd.DataFrame()
+    known = dict(zip(table["video"], table["bytes"], strict=True)) if "bytes" in table else {}
+    changed = {r.id for r in records if r.id in known and _size(r.path) not in (None, known[r.id])}
+    dropped = [record for record in records if record.id in changed or record.original in changed]
+    for record in dropped:
+        for kind, suffix in {"crops": ".zip", **EXTRAS}.items():
+            asset_path(folder, kind, record.id, suffix).unlink(missing_ok=True)
+        for looks in folder.parent.glob("detections-*"):
+            asset_path(folder.parent, looks.name, record.id, ".npz").unlink(missing_ok=True)
+    if changed:
+        log.warning("%d videos have changed since their faces were cut: %d are cut again", len(changed), len(dropped))
+    return len(changed)
+
+
+def _size(path: str) -> int | None:
+    return Path(path).stat().st_size if Path(path).is_file() else None
 
 
 def _may_go_better(record: Record, folder: Path) -> bool:

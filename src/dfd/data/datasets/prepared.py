@@ -12,8 +12,6 @@ from dfd.core.errors import DfdError
 from dfd.core.records import FAKE, REAL, SPLITS, Record
 from dfd.data.datasets.layout import existing, read_json
 
-REAL_LABELS = ("real", "realff", "ff-real")
-
 
 def deepfakebench(
     root: Path, json: str, compression: str = "c23", consecutive: bool = False, allow_missing: bool = False

@@ -1,0 +1,79 @@
+"""Stages from the command line: combinations, the doctor's exit, stages that do not exist, shares."""
+
+import shutil
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from dfd.cli.app import allowed, config_dir, prepare
+from dfd.cli.datasets import find_source, prepare_data
+from dfd.cli.preprocess import preprocess
+from dfd.core.errors import DfdError
+from dfd.preprocess.runner import Engine
+
+QUICK = ["data.crops.groups=2", "data.crops.length=1", "data.crops.detections=1"]
+
+
+@pytest.fixture
+def cfg(tmp_path):
+    prepare()
+
+    def make(*overrides):
+        with initialize_config_dir(str(config_dir()), version_base="1.3"):
+            return compose("preprocess", [*QUICK, "workers=0", f"paths.data_dir={tmp_path}/data", *overrides])
+
+    return make
+
+
+@pytest.fixture
+def little(tiny_ffpp, tmp_path):
+    """One pair per split of FaceForensics++, with two methods."""
+    root = tmp_path / "little"
+    for name in ("splits", "original_sequences/youtube", "manipulated_sequences/Deepfakes"):
+        shutil.copytree(tiny_ffpp / name, root / name)
+    (root / "splits/train.json").write_text('[["000", "001"]]')
+    return root
+
+
+def test_two_datasets_as_one(cfg, little):
+    parts = [f"data.parts.{name}.root={little}" for name in ("ffpp", "celebdf")]
+    method = "data.parts.ffpp.index.methods=[Deepfakes]"
+    data = OmegaConf.to_container(cfg("data=ffpp_celebdf", *parts, method).data, resolve=True)
+    data["parts"]["celebdf"]["index"] = data["parts"]["ffpp"]["index"]  # two parts with files of the same names
+    source = find_source(data, little)
+    assert (source.tag, source.sample) == ("ffpp_celebdf", False)
+    prepared = prepare_data(data, little.parent / "data", allowed(()), engine=Engine(workers=0))
+    records = prepared.manifest.records
+    assert {record.id.split("/")[0] for record in records} == {"ffpp", "celebdf"}
+    assert len({record.id for record in records}) == len(records) == 24
+    assert {record.group.split("/")[0] for record in records} == {"ffpp", "celebdf"}
+    assert all((prepared.manifest.folder / record.assets["crops"]).is_file() for record in records)
+
+
+def test_the_doctor_says_what_is_missing_and_fails(cfg, little, capsys):
+    (little / "manipulated_sequences/Deepfakes/c23/videos/000_001.mp4").unlink()
+    with pytest.raises(DfdError, match=r"is not what was published .*finish the download"):
+        preprocess(cfg("data=ffpp", f"data.root={little}", "data.index.methods=[Deepfakes]", "stages=[probe]"))
+    said = capsys.readouterr().out
+    assert "real train: 2 of 720" in said
+    assert "missing are 1 of 6 Deepfakes" in said
+
+
+def test_shares_and_then_the_whole(cfg, little, capsys):
+    root = ["data=ffpp", f"data.root={little}", "data.index.methods=[Deepfakes]"]
+    for share in range(2):
+        preprocess(cfg(*root, f"shard={share}/2"))
+    assert "collects the tables" in capsys.readouterr().out
+    preprocess(cfg(*root))
+    said = capsys.readouterr().out
+    assert "nothing was left out" in said
+    (page,) = (little.parent / "data" / "processed").rglob("index.html")
+    assert "Deepfakes" in page.read_text()
+
+
+def test_stages_that_do_not_exist(cfg):
+    with pytest.raises(DfdError, match=r"stages=mask: there are probe, .* .did you mean 'masks'"):
+        preprocess(cfg("stages=[mask]"))
+    with pytest.raises(DfdError, match="choose local or ray"):
+        preprocess(cfg("launcher=spark"))

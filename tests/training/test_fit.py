@@ -50,7 +50,7 @@ def run(noise, folder, *, stop=None, resume=False, ema=False, epochs=3, dropout=
     checkpoints = folder / "checkpoints"
     callbacks = [
         ModelCheckpoint(
-            checkpoints, "best", "val/auc", mode="max", save_last=True,
+            checkpoints, "best", "val/auc", mode="max",
             auto_insert_metric_name=False, enable_version_counter=False, save_on_train_epoch_end=True,
         ),
         History(),
@@ -96,6 +96,14 @@ def test_the_checkpoint_alone_rebuilds_the_network(noise, tmp_path):
     expected = objective.network.eval()
     with torch.inference_mode():
         torch.testing.assert_close(loaded.network(pixels).logits, expected(pixels).logits)
+
+
+def test_the_last_epoch_is_kept_also_where_it_was_not_the_best(noise, tmp_path, monkeypatch):
+    aucs = iter([0.9, 0.8, 0.7])
+    monkeypatch.setattr("dfd.training.objective.roc_auc", lambda labels, scores: next(aucs))
+    run(noise, tmp_path, epochs=3)
+    epochs = {name: read_checkpoint(tmp_path / "checkpoints" / f"{name}.ckpt")["epoch"] for name in ("best", "last")}
+    assert epochs == {"best": 0, "last": 2}
 
 
 def test_bad_checkpoints_are_named(noise, tmp_path):

@@ -29,9 +29,10 @@ class Stopped(DfdError):
 
 
 class StopGracefully(pl.callbacks.Checkpoint):
-    """On Ctrl-C finish the step, write `last.ckpt`, and stop; a second Ctrl-C stops at once.
+    """Write `last.ckpt` after every epoch; on Ctrl-C finish the step, write it and stop (a second one stops at once).
 
-    It is a kind of checkpoint so that Lightning calls it after all other callbacks: their state is then complete.
+    Lightning's own `save_last` leaves it out where the epoch was not the best. This is a kind of checkpoint so that
+    Lightning calls it after all other callbacks: their state is then complete.
     """
 
     def __init__(self, folder: str) -> None:
@@ -52,9 +53,10 @@ class StopGracefully(pl.callbacks.Checkpoint):
             self._stop(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Stop between two epochs."""
+        """Keep the epoch; stop between two."""
         if self.asked:
             self._stop(trainer)
+        self._save(trainer)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Give Ctrl-C back."""
@@ -62,8 +64,15 @@ class StopGracefully(pl.callbacks.Checkpoint):
             signal.signal(signal.SIGINT, self._before)
             self._before = None
 
+    def _save(self, trainer: pl.Trainer) -> None:
+        """Write beside and rename, so that a run that is killed meanwhile still has the one before."""
+        part = self.path.with_suffix(".part")
+        trainer.save_checkpoint(part)
+        if trainer.is_global_zero:
+            part.replace(self.path)
+
     def _stop(self, trainer: pl.Trainer) -> None:
-        trainer.save_checkpoint(self.path)
+        self._save(trainer)
         raise Stopped(
             f"stopped at step {trainer.global_step} (epoch {trainer.current_epoch}) and saved {self.path}; "
             "the same command with ckpt_path=last goes on"

@@ -61,7 +61,8 @@ def find_source(data: Mapping[str, Any], data_dir: Path) -> Source:
     place = name
     if sample:  # crops of another sample must not be taken for those of this one
         facts = describe(name, **(data.get("sample") or {}))
-        place = f"{name}-sample-v{facts['version']}-seed{facts['seed']}-{facts['identities']}"
+        count = facts.get("identities") or facts["pictures"]
+        place = f"{name}-sample-v{facts['version']}-seed{facts['seed']}-{count}"
     processed = Path(data["processed"]) if data.get("processed") else data_dir / "processed" / place
     return Source(name, root.absolute(), processed.absolute(), sample)
 

@@ -8,6 +8,7 @@ from omegaconf import OmegaConf
 
 from dfd.cli.app import config_dir, prepare
 from dfd.core.build import build
+from dfd.core.errors import DfdError
 from dfd.data.overlay import strip
 from dfd.models.explain import evidence_maps
 
@@ -80,6 +81,10 @@ def test_every_model_can_be_explained(name):
     torch.manual_seed(0)
     network = build(toy(name)).eval()
     spec = network.input
+    if name == "abnormality":  # what it looks at gets no gradient
+        with pytest.raises(DfdError, match="cannot be explained"):
+            evidence_maps(network, torch.rand(2, 3, spec.size, spec.size))
+        return
     shape = (2, 3, spec.size, spec.size) if spec.kind == "image" else (2, spec.frames, 3, spec.size, spec.size)
     with torch.inference_mode():  # as prediction calls it
         maps = evidence_maps(network, torch.rand(shape))

@@ -172,7 +172,7 @@ def test_the_weight_of_outliers_comes_from_the_records():
 
 def test_categories_learn_more_than_two_classes():
     data = batch(4)
-    network = trained(Categories(MesoInception4(32, logits=4, dropout=0.0), adam()), data, 50)
+    network = trained(Categories(MesoInception4(32, logits=4, dropout=0.0), adam()), data, 120)
     assert (network(data["pixels"]).logits.argmax(1) == data["label"]).float().mean() > 0.9
 
 

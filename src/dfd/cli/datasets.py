@@ -157,7 +157,8 @@ def _place(data: Mapping[str, Any], name: str, root: Path, sample: bool) -> str:
 
     if sample:
         facts = describe(name, **(data.get("sample") or {}))
-        return f"{name}-sample-v{facts['version']}-seed{facts['seed']}-{facts['identities']}"
+        count = facts.get("identities") or facts["pictures"]
+        return f"{name}-sample-v{facts['version']}-seed{facts['seed']}-{count}"
     variant = str(data.get("variant") or "")
     if variant == "root":
         variant = hashlib.sha256(str(root).encode()).hexdigest()[:8]

@@ -149,7 +149,7 @@ def _one(cfg: DictConfig, subject: Subject, protocol: Any, of_several: bool) -> 
 
 def _prepare(cfg: DictConfig, subject: Subject) -> tuple[Prepared, dict[str, Any]]:
     data_cfg, data_dir = _data(cfg, subject)
-    if data_cfg["name"] in cfg.roots:
+    if data_cfg["name"] in (cfg.roots or {}):
         data_cfg["root"] = cfg.roots[data_cfg["name"]]
     allow = allowed(cfg.plugins)
     check(data_cfg, allow, "data")

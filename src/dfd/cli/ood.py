@@ -304,7 +304,7 @@ def _picture(network: "Detector", role: Role, bank: FeatureBank, row: int, value
     from dfd.training.bank import answering, residual_map
 
     number = {record.id: position for position, record in enumerate(role.records)}[str(bank.video[row])]
-    pixels = role.data.view(role.split, number, float(bank.t[row]))
+    pixels = role.data.view(role.split, number, float(bank.t[row]))[0]
     about = {"video": str(bank.video[row]), "source": str(bank.source[row]), "score": float(value)}
     about["image"] = data_url(pixels)
     if role.data.input.kind == "image":

@@ -15,7 +15,6 @@ from rich.console import Console
 
 from dfd.cli.runs import write_facts
 from dfd.core import predictions
-from dfd.core.errors import DfdError
 from dfd.core.records import Record
 from dfd.data.datamodule import FaceDataModule
 from dfd.evaluation.evaluate import Evaluation
@@ -24,6 +23,7 @@ from dfd.evaluation.protocol import Protocol
 from dfd.evaluation.report import MISSING, PREDICTIONS, read_facts, write_report
 from dfd.evaluation.tables import evaluation_table
 from dfd.models.base import Detector
+from dfd.models.explain import can_be_explained
 from dfd.training.callbacks import explained
 from dfd.training.scoring import Rows, prediction_table
 
@@ -115,14 +115,9 @@ def _pictures(
     wrong = (videos["score"] - videos["label"]).abs().sort_values(ascending=False, kind="stable").index[:count]
     shown = {data.records(split)[v].id: data.view(split, int(v), float(videos.loc[v, "t"])) for v in wrong}
     pictures = {"thumbnails": {name: data_url(frames[0]) for name, frames in shown.items()}}
-    if network is None:
+    if network is None or not can_be_explained(network):
         return pictures
-    try:
-        maps = {name: data_url(explained(network, frames)) for name, frames in shown.items()}
-    except DfdError as error:  # a network that names no part to explain from still gets its report
-        log.info("%s", error)
-        return pictures
-    return pictures | {"heat_maps": maps}
+    return pictures | {"heat_maps": {name: data_url(explained(network, frames)) for name, frames in shown.items()}}
 
 
 def data_url(pixels: np.ndarray) -> str:

@@ -101,7 +101,7 @@ class Eval(Root):
     paths: Any = MISSING
     eval: Evaluation = field(default_factory=Evaluation)
     corruption: Corruption = field(default_factory=Corruption)
-    roots: dict[str, str] = field(default_factory=dict)  # where each of several datasets lies: {ffpp: /data/ffpp}
+    roots: Any = None  # where each of several datasets lies: {ffpp: /data/ffpp}
     oracle: bool = False  # also score every other checkpoint of the run, to show what choosing on test would gain
     posthoc: Any = None  # evaluate out-of-distribution detectors instead: all, or a list
     ood: Ood = field(default_factory=Ood)

@@ -10,7 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dfd.core.errors import DfdError
 from dfd.models.base import Detector
+
+
+def can_be_explained(network: Detector) -> bool:
+    """Whether a network names the part that its explanations are drawn from."""
+    try:
+        return network.evidence is not None
+    except DfdError:
+        return False
 
 
 def evidence_maps(network: Detector, pixels: Tensor) -> Tensor:

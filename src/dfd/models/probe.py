@@ -26,6 +26,6 @@ class LinearProbe(ImageDetector):
         return self
 
     def forward_features(self, pixels: Tensor) -> Tensor:
-        """Return pooled features (N, D) without a graph."""
-        with torch.no_grad():
+        """Return pooled features (N, D), without a graph unless what they rest on is asked for."""
+        with torch.set_grad_enabled(pixels.requires_grad):
             return super().forward_features(pixels)

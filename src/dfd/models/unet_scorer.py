@@ -75,6 +75,11 @@ class UnetScorer(Detector):
         """Return the activations (N, D) that the last linear layer sees."""
         return self.scorer(self._encode(pixels)[0])[0]
 
+    @property
+    def evidence(self) -> nn.Module:
+        """The bottleneck."""
+        return self.bottleneck
+
     def forward_head(self, features: Tensor) -> Tensor:
         """Return logits (N, 1 or 2)."""
         return self.head(features)

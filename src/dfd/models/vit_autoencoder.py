@@ -68,6 +68,11 @@ class VitAutoencoder(Detector):
         """Return the tokens (N, D) or (N, 2 D) that the last linear layer sees."""
         return read_tokens(self.backbone, pixels)[0][:, : self.tokens].flatten(1)
 
+    @property
+    def evidence(self) -> nn.Module:
+        """The norm before the last attention: only the class token counts after it."""
+        return self.backbone.blocks[-1].norm1  # type: ignore[index, union-attr, return-value]
+
     def forward_head(self, features: Tensor) -> Tensor:
         """Return logits (N, 1 or 2)."""
         return self.head(features)

@@ -17,7 +17,7 @@ from dfd.data.overlay import strip
 from dfd.metrics.pooling import pool
 from dfd.metrics.ranking import pr_curve, roc_curve
 from dfd.models.base import Detector
-from dfd.models.explain import evidence_maps
+from dfd.models.explain import can_be_explained, evidence_maps
 from dfd.training.objective import Objective
 
 matplotlib.use("Agg")
@@ -139,7 +139,8 @@ class TensorBoardFigures(pl.Callback):
         labels, scores = pool(rows.video, rows.label, rows.score)
         wrong = np.argsort(-np.abs(rows.score - rows.label), kind="stable")[: self.faces]
         views = [trainer.datamodule.view("val", int(rows.video[i]), float(rows.t[i])) for i in wrong]  # type: ignore[attr-defined]
-        evidence = [explained(pl_module.network, frames) for frames in views[: self.explained]]
+        some = views[: self.explained] if can_be_explained(pl_module.network) else []
+        evidence = [explained(pl_module.network, frames) for frames in some]
         for board in boards:
             board.experiment.add_figure("val/curves", _curves(labels, scores), trainer.global_step)
             board.experiment.add_images("val/most_wrong", np.stack([view[0] for view in views]), trainer.global_step)

@@ -36,7 +36,7 @@ class Generator(NamedTuple):
 
 def describe(dataset: str, seed: int = 0, pictures: int | None = None) -> dict[str, Any]:
     """Return what a sample is made from: two samples with the same facts are the same."""
-    return {"version": VERSION, "dataset": dataset, "seed": seed, "identities": pictures or PICTURES}
+    return {"version": VERSION, "dataset": dataset, "seed": seed, "pictures": pictures or PICTURES}
 
 
 def build(dataset: str, folder: Path, *, seed: int = 0, pictures: int | None = None) -> Path:
@@ -44,11 +44,11 @@ def build(dataset: str, folder: Path, *, seed: int = 0, pictures: int | None = N
     facts = describe(dataset, seed, pictures)
     if (folder / MARKER).is_file() and json.loads((folder / MARKER).read_text()) == facts:
         return folder
-    if facts["identities"] < 8:
+    if facts["pictures"] < 8:
         raise DfdError(f"the {dataset} sample needs at least 8 pictures of a kind, got {facts['identities']}")
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
-    rows = [list(_write(part, name, seed, facts["identities"])) for name in GENERATORS]
+    rows = [list(_write(part, name, seed, facts["pictures"])) for name in GENERATORS]
     cv2.imwrite(str(part / "contact_sheet.png"), cv2.cvtColor(tiles(rows), cv2.COLOR_RGB2BGR))
     (part / MARKER).write_text(json.dumps(facts))
     shutil.rmtree(folder, ignore_errors=True)

@@ -3,6 +3,7 @@
 Every node must see the data and the folder of crops under the same paths, and have dfd installed.
 """
 
+import logging
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from typing import Any
@@ -21,7 +22,7 @@ class RayExecutor(Executor):
         self._ray = ray
         if not ray.is_initialized():
             own = {"address": address} if address else {"num_cpus": workers, "include_dashboard": False}
-            ray.init(**own, log_to_driver=False, logging_level="error")
+            ray.init(**own, log_to_driver=False, logging_level=logging.ERROR)
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future:
         """Run a function on one core of the cluster; one that dies with its process is tried once more elsewhere."""

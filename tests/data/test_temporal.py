@@ -22,10 +22,9 @@ def root(tmp_path_factory):
 def test_records(root):
     records = list(index(root))
     assert not check(records)
-    assert len(records) == 30
+    assert len(records) == 20
     assert {record.split for record in records} == {"train", "val", "test"}
-    assert {record.method for record in index(root, ["Jumping"])} == {"real", "Jumping"}
-    assert {record.label for record in records if record.method == "real"} == {0}
+    assert {(record.method, record.label) for record in records} == {("real", 0), ("Jumping", 1)}
 
 
 @pytest.fixture(scope="module")
@@ -39,23 +38,12 @@ def warmth(root):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["Backwards", "Jumping"])
-def test_a_sequence_gives_a_forgery_away(warmth, method):
-    steps = {name: np.diff(warmth[name], axis=1) for name in ("real", method)}
-    if method == "Backwards":  # what drifts up in a real video drifts down
-        score = {name: -np.median(values, axis=1) for name, values in steps.items()}
-    else:
-        score = {name: np.median(np.abs(values), axis=1) for name, values in steps.items()}
-    labels = np.repeat([0, 1], [len(score["real"]), len(score[method])])
-    assert roc_auc(labels, np.concatenate([score["real"], score[method]])) == 1.0
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("method", ["Backwards", "Jumping"])
-def test_a_single_frame_does_not(warmth, method):
-    labels = np.repeat([0, 1], [warmth["real"].size, warmth[method].size])
-    scores = np.concatenate([warmth["real"].ravel(), warmth[method].ravel()])
-    assert roc_auc(labels, scores) == pytest.approx(0.5, abs=0.06)
+def test_a_sequence_gives_a_forgery_away_and_a_single_frame_does_not(warmth):
+    real, fake = warmth["real"], warmth["Jumping"]
+    steps = [np.median(np.abs(np.diff(videos, axis=1)), axis=1) for videos in (real, fake)]
+    assert roc_auc(np.repeat([0, 1], 10), np.concatenate(steps)) == 1.0
+    frames = np.concatenate([real.ravel(), fake.ravel()])
+    assert roc_auc(np.repeat([0, 1], real.size), frames) == pytest.approx(0.5, abs=0.06)
 
 
 @pytest.mark.slow

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 VERSION = 4  # of the drawings: raise it when they change, and cached samples are rendered anew
 MARKER = "sample.json"
-SIZES = {"ffpp": 56, "celebdf": 30, "dfdc": 30, "temporal": 56}  # identities
+SIZES = {"ffpp": 56, "celebdf": 30, "dfdc": 30, "temporal": 112}  # identities
 STREAMS = {"ffpp": 1, "celebdf": 2, "dfdc": 3, "temporal": 4}  # so that no identity of one is in the other
 
 

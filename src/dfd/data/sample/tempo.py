@@ -1,8 +1,8 @@
-"""Forgeries that no single frame gives away: each frame is one that a real video could hold, only not there.
+"""A forgery that no single frame gives away: each frame is one that a real video could hold, only not there.
 
-The camera's white balance hunts: it drifts from cold to warm and snaps back, so that time has a direction. A forgery
-plays the footage backwards, or lets the balance jump about. A frame by itself has the same distribution in all of them;
-files are coded frame by frame at a constant quantiser, so that coding does not tell either.
+The camera's white balance hunts: in a real video it drifts from cold to warm and snaps back. In a forgery it is drawn
+anew for every frame. A frame by itself has the same distribution in both; files are coded frame by frame at a constant
+quantiser, so that coding does not tell either.
 """
 
 from collections.abc import Callable
@@ -24,25 +24,14 @@ def hunting(scene: Scene, phase: float) -> Scene:
     return replace(scene, gain=(scene.gain * [1 + warmth, 1, 1 - warmth]).astype(np.float32))
 
 
-def moment(shot: Shot, index: int, random: np.random.Generator) -> np.ndarray:
-    """Record the moment `index` of a target once more."""
-    scene = hunting(shot.scene, shot.scene.phase + index / PERIOD)
-    return shoot(scene, compose(scene, draw_face(shot.target, shot.motion, index), shot.motion, index), random)
-
-
-def backwards(random: np.random.Generator, strength: float) -> Forgery:
-    """The last moment first."""
-    return lambda shot: moment(shot, len(shot.motion) - 1 - shot.index, random)
-
-
 def jumping(random: np.random.Generator, strength: float) -> Forgery:
-    """The right order under a white balance that is drawn anew for every frame."""
+    """The footage of the target under a white balance that is drawn anew for every frame."""
 
     def forge(shot: Shot) -> np.ndarray:
-        scene = replace(shot.scene, phase=random.random() - shot.index / PERIOD)
-        return moment(replace(shot, scene=scene), shot.index, random)
+        picture = compose(shot.scene, draw_face(shot.target, shot.motion, shot.index), shot.motion, shot.index)
+        return shoot(hunting(shot.scene, random.random()), picture, random)
 
     return forge
 
 
-TEMPORAL: dict[str, Callable[[np.random.Generator, float], Forgery]] = {"Backwards": backwards, "Jumping": jumping}
+TEMPORAL: dict[str, Callable[[np.random.Generator, float], Forgery]] = {"Jumping": jumping}

@@ -179,12 +179,16 @@ def write(
     for judgement in judgements:
         score = judgement.mean if operating is None else operating.pooled(judgement.score)
         verdict = operating.verdict(score) if operating is not None else "fake" if score >= threshold else "real"
+        reason = judgement.reason or judgement.strange
+        if verdict == INCONCLUSIVE and operating is not None and operating.band is not None and not reason:
+            low, high = operating.band
+            reason = f"its score lies between {low:.3f} and {high:.3f}, where validation found both real and fake"
         verdict = INCONCLUSIVE if judgement.strange else verdict
         verdict = verdict if len(judgement.score) else "not judged"
         row = {"file": str(judgement.path), "verdict": verdict, "score": score, "views": len(judgement.score)}
         if operating is not None:
             row["probability"] = float(operating.calibrate(np.array([score]))[0])
-        rows.append(row | {"reason": judgement.reason or judgement.strange})
+        rows.append(row | {"reason": reason})
     verdicts = pd.DataFrame(rows)
     verdicts.to_csv(folder / "verdicts.csv", index=False)
     return verdicts

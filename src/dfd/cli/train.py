@@ -12,6 +12,7 @@ from dfd.cli.app import allowed, allowed_networks, command
 from dfd.cli.datasets import Prepared, find_source, prepare_data, shuffled
 from dfd.cli.sample import banner, scale_down
 from dfd.cli.strange import base_tree, both_sides, outliers_for, with_base
+from dfd.cli.teacher import check_taught, taught, teacher_note
 from dfd.core.build import build, check
 from dfd.core.errors import DfdError
 
@@ -36,6 +37,7 @@ def train(cfg: DictConfig) -> float:
     folder = runs.run_folder(cfg, f"{source.tag}_{cfg.model.name}")
     plain, allow = _resolved(cfg, folder), allowed(cfg.plugins)
     check(plain, allow)
+    check_taught(plain)
     data_dir = Path(cfg.paths.data_dir)
     prepared = known = prepare_data(plain["data"], data_dir, allow)
     sides = both_sides(plain["data"], None, data_dir, allow) if cfg.posthoc else None
@@ -87,8 +89,9 @@ def _assemble(
         "plugins": list(plain["plugins"]),
     }
     optimizer, scheduler = build(plain["optimizer"], allow), build(plain["scheduler"], allow)
-    objective = build(plain["model"]["objective"], allow)(
-        network, optimizer=optimizer, scheduler=scheduler, card=card, seed=plain["seed"]
+    tree, teacher = taught(plain, prepared)
+    objective = build(tree, allow)(
+        network, optimizer=optimizer, scheduler=scheduler, card=card, seed=plain["seed"], **teacher
     )
     return data, objective
 
@@ -151,7 +154,9 @@ def _facts(plain: dict[str, Any], prepared: Prepared, objective: Any, text: str,
     ) | {
         "config": text,
         "overrides": list(HydraConfig.get().overrides.task),
-        "notes": prepared.notes + (["trained on SHUFFLED labels"] if plain["shuffle_labels"] else []),
+        "notes": prepared.notes
+        + teacher_note(plain)
+        + (["trained on SHUFFLED labels"] if plain["shuffle_labels"] else []),
     }
 
 

@@ -125,7 +125,7 @@ def erased(kind: Kind, which: Any, height: int, width: int, points: np.ndarray) 
 
 
 def part(which: Part, height: int, width: int, points: np.ndarray) -> np.ndarray:
-    """Return a line through the part, thickened by a quarter of the distance of the eyes (mouth: a third of its width)."""
+    """Return a line through a part, thickened by a quarter of the distance of the eyes (mouth: a third of its own)."""
     left, right, nose, mouth_left, mouth_right = points
     eyes, mouth = math.dist(left, right), math.dist(mouth_left, mouth_right)
     lines = {

@@ -97,5 +97,18 @@ def _training(history: Sequence[Mapping[str, Any]]) -> list[Figure]:
     ]
     if not curves:
         return []
+    curves += _best(epochs)
     top = max(1.0, max(float(np.nanmax(np.asarray(curve.y, float))) for curve in curves))
     return [("Training", lines(curves, "epoch", "loss and AUC", (0, top)))]
+
+
+def _best(epochs: Sequence[Mapping[str, Any]]) -> list[Line]:
+    """Mark the epochs whose checkpoints count: the highest validation AUC, the lowest validation loss."""
+    marked = []
+    for key, choose in (("val/auc", max), ("val/loss", min)):
+        known = [epoch for epoch in epochs if key in epoch and np.isfinite(epoch[key])]
+        if known:
+            best = choose(known, key=lambda epoch, key=key: epoch[key])
+            words = f"best {key} {best[key]:.3f} (epoch {int(best['epoch'])})"
+            marked.append(Line([best["epoch"]], [best[key]], "b" if choose is max else "a", words))
+    return marked

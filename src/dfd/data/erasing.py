@@ -137,7 +137,7 @@ def part(which: Part, height: int, width: int, points: np.ndarray) -> np.ndarray
     if which in lines:
         start, end, reach = lines[which]
         cv2.line(mask, _pixel(start), _pixel(end), 1, 2)
-        mask = cv2.dilate(mask, CROSS, iterations=max(1, int(reach)))
+        cv2.dilate(mask, CROSS, mask, iterations=max(1, int(reach)))
     return mask.astype(bool)
 
 

@@ -105,10 +105,10 @@ def _training(history: Sequence[Mapping[str, Any]]) -> list[Figure]:
 def _best(epochs: Sequence[Mapping[str, Any]]) -> list[Line]:
     """Mark the epochs whose checkpoints count: the highest validation AUC, the lowest validation loss."""
     marked = []
-    for key, choose in (("val/auc", max), ("val/loss", min)):
-        known = [epoch for epoch in epochs if key in epoch and np.isfinite(epoch[key])]
-        if known:
-            best = choose(known, key=lambda epoch, key=key: epoch[key])
+    for key, sign, style in (("val/auc", 1, "b"), ("val/loss", -1, "a")):
+        values = np.array([sign * epoch.get(key, np.nan) for epoch in epochs], float)
+        if np.isfinite(values).any():
+            best = epochs[int(np.nanargmax(values))]
             words = f"best {key} {best[key]:.3f} (epoch {int(best['epoch'])})"
-            marked.append(Line([best["epoch"]], [best[key]], "b" if choose is max else "a", words))
+            marked.append(Line([best["epoch"]], [best[key]], style, words))
     return marked

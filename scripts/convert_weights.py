@@ -1,6 +1,7 @@
-"""Turn weights of other code into checkpoints that `run=` takes: python scripts/convert_weights.py tall FILE."""
+"""Turn weights of other code into checkpoints that `run=` takes: python scripts/convert_weights.py tall|dfdc FILE."""
 
 import argparse
+import csv
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -24,6 +25,35 @@ def tall(arguments: argparse.Namespace) -> Path:
     return path
 
 
+def dfdc(arguments: argparse.Namespace) -> Path:
+    """Convert a checkpoint of the DFDC winner; faces are cut as his code does."""
+    from dfd.models.dfdc_weights import load_winner, read_winner
+    from dfd.preprocess.crop import CropOptions
+    from dfd.training.checkpoint import save_network
+
+    winner = read_winner(arguments.file)
+    tree = {"_target_": "dfd.models.efficientnet.EfficientNet", **winner.arguments}
+    network = build(tree)
+    load_winner(network, winner)
+    path = arguments.output or arguments.file.with_name(f"{arguments.file.name}.ckpt")
+    crops = CropOptions(groups=32, length=1, detections=32, size=512, margin=0.66, min_confidence=0.8)
+    save_network(path, network, tree, model="efficientnet_b7", data="dfdc", crops=asdict(crops))
+    return path
+
+
+def check(arguments: argparse.Namespace) -> int:
+    """Compare a submission.csv over Kaggle's first ten test videos with the published scores of the ensemble."""
+    from dfd.models.dfdc_weights import PUBLISHED, off_published
+
+    with arguments.submission.open(newline="") as file:
+        scores = {Path(row["filename"]).stem: float(row["label"]) for row in csv.DictReader(file)}
+    off = off_published(scores, arguments.tolerance)
+    for name, (ours, told) in off.items():
+        sys.stderr.write(f"{name}: {ours:.4f}, published {told:.4f}\n")
+    sys.stdout.write(f"{len(PUBLISHED) - len(off)} of {len(PUBLISHED)} videos within {arguments.tolerance:g}\n")
+    return 1 if off else 0
+
+
 def main() -> int:
     """Parse the command line and convert."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -33,8 +63,18 @@ def main() -> int:
     one.add_argument("output", type=Path, nargs="?", help="where to write; default: beside FILE, as .ckpt")
     one.add_argument("--ema", action="store_true", help="take the averaged weights that the container holds")
     one.set_defaults(convert=tall)
+    one = models.add_parser("dfdc", help="a checkpoint of the DFDC winner")
+    one.add_argument("file", type=Path)
+    one.add_argument("output", type=Path, nargs="?", help="where to write; default: beside FILE, as .ckpt")
+    one.set_defaults(convert=dfdc)
+    one = models.add_parser("dfdc-check", help="compare a submission.csv with his published scores of ten videos")
+    one.add_argument("submission", type=Path)
+    one.add_argument("--tolerance", type=float, default=0.05)
+    one.set_defaults(check=check)
     arguments = parser.parse_args()
     try:
+        if "check" in arguments:
+            return arguments.check(arguments)
         path = arguments.convert(arguments)
     except DfdError as error:
         sys.stderr.write(f"error: {error}\n")

@@ -14,7 +14,10 @@ from dfd.models.explain import evidence_maps
 
 MODELS = sorted(path.stem for path in (config_dir() / "model").glob("[!_]*.yaml"))
 SMALL = ["size=32"]
-TOY = {"vit": SMALL, "deit": SMALL, "probe": SMALL, "vit_autoencoder": SMALL, "tall": ["variant=micro"]}
+B0, VIT_TI = "tf_efficientnet_b0.ns_jft_in1k", "vit_tiny_patch16_224.augreg_in21k_ft_in1k"
+HYBRID = [f"cnn={B0}", f"vit={VIT_TI}", "size=64", "depth=2"]
+TOY = {"hybrid": HYBRID, "efficientnet_b7": ["size=64", f"architecture={B0}"]}
+TOY |= {"vit": SMALL, "deit": SMALL, "probe": SMALL, "vit_autoencoder": SMALL, "tall": ["variant=micro"]}
 
 
 def toy(name):

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,11 +40,18 @@ class Judgement:
     reason: str = ""
     explained: np.ndarray | None = field(default=None, repr=False)  # picture (3, H, W) of what drove the highest score
     strange: str = ""  # why it should not be answered
+    kind: str = ""  # of the reason: no_face, decode_error, too_short, ...
+    track: np.ndarray = field(default_factory=lambda: np.empty(0, int))  # whose face a view shows
 
-    @property
-    def mean(self) -> float:
-        """The file's score: the mean over its views."""
-        return float(self.score.mean()) if len(self.score) else float("nan")
+    def pooled(self, strategy: str) -> float:
+        """The file's score: its views by one of the pools; `tracks`: the mean of the most suspect person."""
+        from dfd.metrics.pooling import pool_scores
+
+        if not len(self.score):
+            return float("nan")
+        if strategy == "tracks":
+            return float(pool_scores(np.unique(self.track, return_inverse=True)[1], self.score, "mean").max())
+        return float(pool_scores(np.zeros(len(self.score), int), self.score, strategy)[0])  # type: ignore[arg-type]
 
 
 def predict(cfg: DictConfig) -> float:
@@ -57,27 +64,49 @@ def predict(cfg: DictConfig) -> float:
     from dfd.training.checkpoint import load_network
 
     paths = media(Path(cfg.input).expanduser())
-    loaded = load_network(Path(cfg.run), allowed_networks(cfg.plugins))
+    names = [cfg.run] if isinstance(cfg.run, str) else list(cfg.run)
+    loaded = [load_network(Path(name), allowed_networks(cfg.plugins)) for name in names]
+    _check(cfg, len(loaded))
     device = _device(cfg.device)
-    network = loaded.network.to(device)
-    options = CropOptions(**loaded.card["crops"]) if loaded.card["crops"] else None  # none: pictures as they are
-    abstainer = load_abstainer(_run(loaded.path), cfg.ood)
-    detector = MtcnnDetector(device=str(device))
-    judge = Judge(network, options, detector, cfg.frames, max(1, cfg.batch_size), abstainer, cfg.explain)
-    if loaded.card["sample"]:
+    cutter, abstainer = (
+        Cutter(MtcnnDetector(device=str(device)), cfg.faces),
+        load_abstainer(_run(loaded[0].path), cfg.ood),
+    )
+    judges = [
+        Judge(
+            one.network.to(device),
+            CropOptions(**one.card["crops"]) if one.card["crops"] else None,  # none: pictures as they are
+            cutter, cfg.frames, max(1, cfg.batch_size), abstainer, cfg.explain and one is loaded[0],
+        )
+        for one in loaded
+    ]  # fmt: skip
+    if any(one.card["sample"] for one in loaded):
         log.warning("this detector was trained on the rendered SAMPLE: its verdicts on real media mean nothing")
-    judgements = []
+    judged = []
     columns = TextColumn("judging"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with torch.no_grad(), Progress(*columns, console=Console(stderr=True)) as progress:
         for path in progress.track(paths):
-            judgements.append(judge(path))
-    folder = Path(cfg.output) if cfg.output else _run(loaded.path) / "predict" / time.strftime("%Y%m%d-%H%M%S")
-    operating = Operating.read(_run(loaded.path)) if cfg.threshold is None else None
-    verdicts = write(judgements, 0.5 if cfg.threshold is None else cfg.threshold, folder, operating)
+            judged.append([judge(path) for judge in judges])
+    folder = Path(cfg.output) if cfg.output else _run(loaded[0].path) / "predict" / time.strftime("%Y%m%d-%H%M%S")
+    # what validation decided holds for one run, pooled as it was
+    alone = len(loaded) == 1 and cfg.threshold is None and cfg.strategy is None
+    operating = Operating.read(_run(loaded[0].path)) if alone else None
+    verdicts = write(judged, 0.5 if cfg.threshold is None else cfg.threshold, folder, operating, cfg.strategy or "mean")
     show(verdicts, folder)
-    if not any(len(judgement.score) for judgement in judgements):
+    if not any(len(one.score) for several in judged for one in several):
         raise DfdError(f"none of the {len(paths)} file(s) could be judged: see the reasons above")
     return float((verdicts["verdict"] == "fake").mean())
+
+
+def _check(cfg: DictConfig, runs: int) -> None:
+    from dfd.metrics.pooling import POOLS
+
+    if cfg.strategy is not None and cfg.strategy not in (*POOLS, "tracks"):
+        raise DfdError(f"strategy={cfg.strategy}: allowed are tracks, {', '.join(POOLS)}")
+    if cfg.faces < 1 or cfg.frames < 1:
+        raise DfdError(f"faces={cfg.faces}, frames={cfg.frames}: at least one of each is looked at")
+    if cfg.ood is not None and runs > 1:
+        raise DfdError("ood= belongs to one run: give one run=")
 
 
 def media(path: Path) -> list[Path]:
@@ -94,51 +123,80 @@ def media(path: Path) -> list[Path]:
     return found
 
 
+class Cutter:
+    """Cuts the faces of a file once for all networks that want them cut alike."""
+
+    def __init__(self, detector: "FaceDetector", faces: int = 1) -> None:
+        self.detector, self.faces = detector, faces
+        self._path: Path | None = None
+        self._known: dict[str, Crops] = {}
+
+    def __call__(self, path: Path, options: "CropOptions | None", frames: int) -> "Crops":
+        """Return the crops of a file; without options, pictures as they are."""
+        if path != self._path:
+            self._path, self._known = path, {}
+        key = f"whole {frames}" if options is None else options.hash
+        if key not in self._known:
+            self._known[key] = self._cut(path, options, frames)
+        return self._known[key]
+
+    def _cut(self, path: Path, options: "CropOptions | None", frames: int) -> "Crops":
+        from dfd.data.images import whole_frames
+        from dfd.data.video import IMAGE_SUFFIXES, read_image
+        from dfd.preprocess.crop import crop_image, crop_video
+
+        if options is None:
+            return whole_frames(path, frames)
+        options = replace(options, max_tracks=self.faces)
+        if path.suffix.lower() in IMAGE_SUFFIXES:
+            return crop_image(read_image(path), options, self.detector)
+        return crop_video(path, options, self.detector)
+
+
 @dataclass(frozen=True)
 class Judge:
-    """What looks at files: a network, how faces are found and cut for it, and how much of a file is looked at.
+    """What looks at files: a network, how faces are cut for it, and how much of a file is looked at.
 
     Without crop options pictures are taken whole. An abstainer says which files are too strange to be answered.
     """
 
     network: "Detector"
     options: "CropOptions | None"
-    detector: "FaceDetector"
+    cutter: Cutter
     frames: int
     batch_size: int
     abstainer: Fitted | None = None
     explain: bool = False
 
     def __call__(self, path: Path) -> Judgement:
-        """Find the main face of a file and score its views; a file that cannot be judged says why."""
-        from dfd.data.sampling import choose
-
-        spec = self.network.input
+        """Find the faces of a file and score their views; a file that cannot be judged says why."""
         try:
-            crops = self._crops(path)
-            views = self.frames if spec.kind == "image" else spec.clips
-            main = np.flatnonzero(crops.table["track"] == 0)
-            frames, valid = crops.table["frame"][main], crops.table["valid"][main]
-            rows = main[choose(frames, valid, views, spec.frames, spec.stride)]
+            crops = self.cutter(path, self.options, self.frames)
+            rows = self._rows(crops)
         except DfdError as error:
-            return Judgement(path, np.empty(0), np.empty(0), str(error))
+            kind = getattr(error, "reason", "unreadable")
+            return Judgement(path, np.empty(0), np.empty(0), str(error), kind=kind)
         batches = np.split(rows, range(self.batch_size, len(rows), self.batch_size))
         seen = [look(self.network, self._pixels(crops, batch), self.abstainer) for batch in batches]
         score, strangeness = (np.concatenate(column) for column in zip(*seen, strict=True))
         picture = self._explained(crops, rows[score.argmax()]) if self.explain else None
         strange = why_inconclusive(strangeness, self.abstainer)
-        return Judgement(path, crops.table["t"][rows[:, 0]], score, strange=strange, explained=picture)
+        t, track = (crops.table[name][rows[:, 0]] for name in ("t", "track"))
+        return Judgement(path, t, score, strange=strange, explained=picture, track=track)
 
-    def _crops(self, path: Path) -> "Crops":
-        from dfd.data.images import whole_frames
-        from dfd.data.video import IMAGE_SUFFIXES, read_image
-        from dfd.preprocess.crop import crop_image, crop_video
+    def _rows(self, crops: "Crops") -> np.ndarray:
+        """Return the rows of the table that every view shows, (V, T), the main face's first."""
+        from dfd.data.sampling import choose
 
-        if self.options is None:
-            return whole_frames(path, self.frames)
-        if path.suffix.lower() in IMAGE_SUFFIXES:
-            return crop_image(read_image(path), self.options, self.detector)
-        return crop_video(path, self.options, self.detector)
+        spec, table = self.network.input, crops.table
+        seen = np.unique(table["track"][table["valid"]])
+        found = []
+        for track in seen if len(seen) else [0]:
+            rows = np.flatnonzero(table["track"] == track)
+            views = self.frames if spec.kind == "image" else spec.clips
+            chosen = choose(table["frame"][rows], table["valid"][rows], views, spec.frames, spec.stride)
+            found.append(rows[chosen])
+        return np.concatenate(found)
 
     def _views(self, crops: "Crops", rows: np.ndarray) -> np.ndarray:
         """Return views (..., 3, S, S) uint8 of rows (...)."""
@@ -162,36 +220,63 @@ class Judge:
 
 
 def write(
-    judgements: list[Judgement], threshold: float, folder: Path, operating: "Operating | None" = None
+    judged: list[list[Judgement]],
+    threshold: float,
+    folder: Path,
+    operating: "Operating | None" = None,
+    strategy: str = "mean",
 ) -> pd.DataFrame:
-    """Write `predictions.csv` (a row per view) and `verdicts.csv` (a row per file); return the latter.
+    """Write a row per view (`predictions.csv`), per file (`verdicts.csv`) and as DFDC takes them (`submission.csv`).
 
-    What the run's validation decided, if it did, goes before the threshold; the probability is then calibrated.
+    `judged` holds a judgement per run for every file; their scores are averaged. What the run's validation decided, if
+    it did, goes before threshold and strategy; the probability is then calibrated. Return the verdicts.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    views = [pd.DataFrame({"file": str(j.path), "t": j.t, "score": j.score}) for j in judgements]
+    views = [
+        pd.DataFrame({"file": str(j.path), "t": j.t, "score": j.score, "track": j.track, "run": number})
+        for several in judged
+        for number, j in enumerate(several)
+    ]
     pd.concat(views).to_csv(folder / "predictions.csv", index=False)
-    for place, judgement in enumerate(judgements):
-        if judgement.explained is not None:
-            name = f"{place:03d}_{judgement.path.stem}_explained.png"
-            cv2.imwrite(str(folder / name), judgement.explained.transpose(1, 2, 0)[..., ::-1])
-    rows: list[dict[str, Any]] = []
-    for judgement in judgements:
-        score = judgement.mean if operating is None else operating.pooled(judgement.score)
-        verdict = operating.verdict(score) if operating is not None else "fake" if score >= threshold else "real"
-        reason = judgement.reason or judgement.strange
-        if verdict == INCONCLUSIVE and operating is not None and operating.band is not None and not reason:
-            low, high = operating.band
-            reason = f"its score lies between {low:.3f} and {high:.3f}, where validation found both real and fake"
-        verdict = INCONCLUSIVE if judgement.strange else verdict
-        verdict = verdict if len(judgement.score) else "not judged"
-        row = {"file": str(judgement.path), "verdict": verdict, "score": score, "views": len(judgement.score)}
-        if operating is not None:
-            row["probability"] = float(operating.calibrate(np.array([score]))[0])
-        rows.append(row | {"reason": reason})
-    verdicts = pd.DataFrame(rows)
+    for place, (first, *_) in enumerate(judged):
+        if first.explained is not None:
+            name = f"{place:03d}_{first.path.stem}_explained.png"
+            cv2.imwrite(str(folder / name), first.explained.transpose(1, 2, 0)[..., ::-1])
+    verdicts = pd.DataFrame([_verdict(several, threshold, operating, strategy) for several in judged])
     verdicts.to_csv(folder / "verdicts.csv", index=False)
+    names = [Path(file).name for file in verdicts["file"]]
+    pd.DataFrame({"filename": names, "label": verdicts["score"].fillna(0.5)}).to_csv(
+        folder / "submission.csv", index=False
+    )
     return verdicts
+
+
+def _verdict(
+    several: list[Judgement], threshold: float, operating: "Operating | None", strategy: str
+) -> dict[str, Any]:
+    first = several[0]
+    scores = [j.pooled(strategy) if operating is None else operating.pooled(j.score) for j in several if len(j.score)]
+    score = float(np.mean(scores)) if scores else float("nan")
+    verdict = operating.verdict(score) if operating is not None else "fake" if score >= threshold else "real"
+    verdict = INCONCLUSIVE if first.strange else verdict
+    row: dict[str, Any] = {
+        "file": str(first.path),
+        "verdict": verdict if scores else "not judged",
+        "score": score,
+        "views": max(len(j.score) for j in several),
+        "faces": max(len(set(j.track.tolist())) for j in several),
+    }
+    if operating is not None:
+        row["probability"] = float(operating.calibrate(np.array([score]))[0])
+    failed = next((j for j in several if j.reason), None)
+    if failed is not None:
+        return row | {"reason": failed.reason, "kind": failed.kind}
+    between = operating is not None and operating.band is not None and row["verdict"] == INCONCLUSIVE
+    return row | {"reason": first.strange or (_between(operating.band) if between else ""), "kind": ""}  # type: ignore[union-attr, arg-type]
+
+
+def _between(band: tuple[float, float]) -> str:
+    return f"its score lies between {band[0]:.3f} and {band[1]:.3f}, where validation found both real and fake"
 
 
 def show(verdicts: pd.DataFrame, folder: Path) -> None:

@@ -55,6 +55,19 @@ class Ood:
 
 
 @dataclass
+class Teacher:
+    """Who a model learns from besides the labels: `dfd.training.distillation.Distillation`."""
+
+    run: str | None = None  # a run folder or a checkpoint file; null: nobody
+    kind: str = "soft_bce"  # soft_bce | soft_kl | hard
+    alpha: float = 0.5  # the share of the labels
+    tau: float = 1.0  # temperature
+    mode: str = "eval"  # eval | train: its statistics drift, as in the published code
+    precision: str = "auto"  # auto: bf16 on CUDA | bf16 | fp32
+    cache: bool = False  # ask it once, about clean views, instead of about every augmented one
+
+
+@dataclass
 class Root:
     """What every command shares."""
 
@@ -83,6 +96,7 @@ class Train(Root):
     logger: Any = None
     paths: Any = MISSING
     eval: Evaluation = field(default_factory=Evaluation)
+    teacher: Teacher = field(default_factory=Teacher)
     posthoc: Any = None  # out-of-distribution detectors to report on at the end: all, or a list
     ood: Ood = field(default_factory=Ood)
     sample: dict[str, Any] = field(default_factory=dict)  # what is scaled down when the rendered sample stands in
@@ -112,12 +126,14 @@ class Eval(Root):
 class Predict(Root):
     """python predict.py"""
 
-    run: str = MISSING  # a run folder or a checkpoint file
+    run: Any = MISSING  # a run folder or a checkpoint file; several, [a,b,c], are averaged
     input: str = MISSING  # a video, an image, or a folder of them
     output: str | None = None  # null: <run>/predict/<date>
     threshold: float | None = None  # null: what the run's validation chose, else 0.5
     ood: str | None = None  # an out-of-distribution detector that eval.py posthoc=[...] fitted: strange: inconclusive
     frames: int = 32  # looked at per video, for image networks
+    faces: int = 1  # at most so many people of a video
+    strategy: str | None = None  # mean | confident | max | tracks (most suspect person) ...; null: as validation pooled
     batch_size: int = 32
     explain: bool = False  # write a picture per file: which frame and which part of it speak for "fake"
     device: str = "auto"

@@ -13,6 +13,7 @@ from dfd.cli.app import allowed, allowed_networks, command
 from dfd.cli.datasets import Prepared, find_source, prepare_data, shuffled
 from dfd.cli.sample import banner, scale_down
 from dfd.cli.strange import base_tree, outliers_for, with_base
+from dfd.cli.teacher import check_taught, taught, teacher_note
 from dfd.core.build import build, check
 from dfd.core.errors import DfdError
 from dfd.core.records import FAKE
@@ -39,6 +40,7 @@ def train(cfg: DictConfig) -> float:
     folder = runs.run_folder(cfg, f"{source.tag}_{cfg.model.name}")
     plain, allow = _resolved(cfg, folder), allowed(cfg.plugins)
     check(plain, allow)
+    check_taught(plain)
     data_dir = Path(cfg.paths.data_dir)
     prepared = known = prepare_data(plain["data"], data_dir, allow)
     sides = _sides(cfg, plain, data_dir, allow)
@@ -108,8 +110,9 @@ def _assemble(
     if prepared is not known:
         card["outliers"] = ", ".join(sorted({record.method for record in manifest.records if record.label == FAKE}))
     optimizer, scheduler = build(plain["optimizer"], allow), build(plain["scheduler"], allow)
-    objective = build(plain["model"]["objective"], allow)(
-        network, optimizer=optimizer, scheduler=scheduler, card=card, seed=plain["seed"]
+    tree, teacher = taught(plain, prepared)
+    objective = build(tree, allow)(
+        network, optimizer=optimizer, scheduler=scheduler, card=card, seed=plain["seed"], **teacher
     )
     return data, objective
 
@@ -170,7 +173,9 @@ def _facts(plain: dict[str, Any], prepared: Prepared, objective: Any, text: str,
     ) | {
         "config": text,
         "overrides": list(HydraConfig.get().overrides.task),
-        "notes": prepared.notes + (["trained on SHUFFLED labels"] if plain["shuffle_labels"] else []),
+        "notes": prepared.notes
+        + teacher_note(plain)
+        + (["trained on SHUFFLED labels"] if plain["shuffle_labels"] else []),
     }
 
 

@@ -26,6 +26,15 @@ class Output(NamedTuple):
     features: Tensor
 
 
+class Distilled(NamedTuple):
+    """What a detector with a head for the labels and one for a teacher answers; `logits` is what it makes of both."""
+
+    logits: Tensor
+    features: Tensor
+    class_logits: Tensor
+    distill_logits: Tensor
+
+
 class Reconstructed(NamedTuple):
     """What a detector that also reconstructs answers: pixels (N, 3, H, W) or an attention map (N, 1, H, W).
 

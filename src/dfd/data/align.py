@@ -36,19 +36,44 @@ def show(
     align: bool = False,
 ) -> np.ndarray:
     """Return a stored crop as a network sees it: `size` pixels square, with a margin of its own, aligned or not."""
+    matrix = _placing(image.shape[0], table, row, size, margin, align)
+    return fit(image, size) if matrix is None else _warped(image, matrix, size)
+
+
+def shown_points(
+    image: np.ndarray,
+    table: Mapping[str, np.ndarray],
+    row: int,
+    size: int,
+    margin: float | None = None,
+    align: bool = False,
+) -> np.ndarray:
+    """Return where the five landmarks (5, 2) lie in what `show` makes of a crop; NaN where none are known."""
+    points = np.array([table[name][row] for name in LANDMARKS], np.float64).reshape(5, 2)
+    box = np.array([table[name][row] for name in CROP_BOX])
+    side = box[2] - box[0]
+    if side <= 0 or not points.any():
+        return np.full((5, 2), np.nan)
+    points = (points - box[:2]) * image.shape[0] / side
+    matrix = _placing(image.shape[0], table, row, size, margin, align)
+    return points * size / image.shape[0] if matrix is None else points @ matrix[:, :2].T + matrix[:, 2]
+
+
+def _placing(
+    stored: int, table: Mapping[str, np.ndarray], row: int, size: int, margin: float | None, align: bool
+) -> np.ndarray | None:
+    """Return the map (2, 3) from a stored crop's pixels to those shown; none where it is only resized."""
     box = np.array([table[name][row] for name in CROP_BOX])
     side = box[2] - box[0]
     if (margin is None and not align) or side <= 0:
-        return fit(image, size)
-    pixels = image.shape[0] / side  # of the stored crop per pixel of the frame
+        return None
+    pixels = stored / side  # of the stored crop per pixel of the frame
     if align:
         points = np.array([table[name][row] for name in LANDMARKS]).reshape(5, 2)
-        matrix = similarity((points - box[:2]) * pixels, template(size, 0.3 if margin is None else margin))
-    else:
-        face = square(np.array([[table[name][row] for name in FACE_BOX]]), margin or 0.0)[0]
-        scale = size / ((face[2] - face[0]) * pixels)
-        matrix = np.array([[scale, 0, 0], [0, scale, 0]]) + [[0, 0, x] for x in (box[:2] - face[:2]) * pixels * scale]
-    return _warped(image, matrix, size)
+        return similarity((points - box[:2]) * pixels, template(size, 0.3 if margin is None else margin))
+    face = square(np.array([[table[name][row] for name in FACE_BOX]]), margin or 0.0)[0]
+    scale = size / ((face[2] - face[0]) * pixels)
+    return np.array([[scale, 0, 0], [0, scale, 0]]) + [[0, 0, x] for x in (box[:2] - face[:2]) * pixels * scale]
 
 
 def template(size: int, margin: float) -> np.ndarray:

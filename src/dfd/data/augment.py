@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -26,15 +27,20 @@ class Augment:
         """Transform uint8 images (N, H, W, 3), every one by the same draw."""
         return _apply(self.compose, images, seed)
 
-    def before(self, images: np.ndarray, seed: int) -> np.ndarray:
-        """Transform stored crops (N, H, W, 3), every one by the same draw."""
-        return images if self.stored is None else _apply(self.stored, images, seed + 1)
+    def before(self, images: np.ndarray, seed: int, points: np.ndarray | None = None, size: int = 0) -> np.ndarray:
+        """Transform stored crops (N, H, W, 3), every one by the same draw.
+
+        A transform may ask for `points`, landmarks (N, 5, 2) in them, and `view_size`, the side that the network sees.
+        """
+        unknown = np.full((len(images), 5, 2), np.nan)
+        about = {"points": unknown if points is None else points, "view_size": size or images.shape[1]}
+        return images if self.stored is None else _apply(self.stored, images, seed + 1, **about)
 
 
 def _chain(transforms: Transforms | None) -> A.Compose:
     return A.Compose([transform for transform in (transforms or {}).values() if transform is not None])
 
 
-def _apply(chain: A.Compose, images: np.ndarray, seed: int) -> np.ndarray:
+def _apply(chain: A.Compose, images: np.ndarray, seed: int, **about: Any) -> np.ndarray:
     chain.set_random_seed(seed)
-    return chain(images=images)["images"]
+    return chain(images=images, **about)["images"]

@@ -8,22 +8,31 @@ from torch.utils.data import Sampler
 
 from dfd.data.views import Visit
 
-Balance = Literal["balanced", "natural"]
+Balance = Literal["balanced", "natural", "undersample"]
 
 
 def epoch_order(labels: np.ndarray, visits: int, balance: Balance, generator: np.random.Generator) -> np.ndarray:
     """Return the videos of one epoch, `visits` times as many as there are, shuffled.
 
     "natural" visits every video equally often; "balanced" gives each class the same number of visits and every video
-    of a class the same number but for one.
+    of a class the same number but for one; "undersample" visits every video of the rarer class `visits` times, and as
+    many of the other, drawn anew each epoch.
     """
-    total = visits * len(labels)
+    total = epoch_length(labels, visits, balance)
     if balance == "natural":
         return np.concatenate([generator.permutation(len(labels)) for _ in range(visits)])
     classes = [np.flatnonzero(labels == label) for label in np.unique(labels)]
     shares = [total // len(classes) + (position < total % len(classes)) for position in range(len(classes))]
     drawn = [_cycle(members, share, generator) for members, share in zip(classes, shares, strict=True)]
     return generator.permutation(np.concatenate(drawn))
+
+
+def epoch_length(labels: np.ndarray, visits: int, balance: Balance) -> int:
+    """Return how many visits an epoch has."""
+    if balance != "undersample":
+        return visits * len(labels)
+    counts = np.unique(labels, return_counts=True)[1]
+    return visits * int(counts.min()) * len(counts)
 
 
 def _cycle(members: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
@@ -50,7 +59,7 @@ class TrainSampler(Sampler[Visit]):
         self.skip: tuple[int, int] = (-1, 0)
 
     def __len__(self) -> int:
-        return self.visits * len(self.labels) // self.world
+        return epoch_length(self.labels, self.visits, self.balance) // self.world
 
     def set_epoch(self, epoch: int) -> None:
         """Tell which epoch comes next; Lightning calls it."""

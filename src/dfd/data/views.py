@@ -9,7 +9,7 @@ from torch.utils.data import Dataset
 
 from dfd.core.errors import DfdError
 from dfd.core.records import InputSpec, Record
-from dfd.data.align import fit, show
+from dfd.data.align import fit, show, shown_points
 from dfd.data.augment import Augment
 from dfd.data.crops import LANDMARKS, CropReader
 from dfd.data.readers import Reader, open_crops
@@ -92,7 +92,8 @@ class FaceViews(Dataset[Views]):
         how = (side, self.showing.margin, self.showing.align)
         stack = np.stack([show(image, table, int(row), *how) for image, row in zip(images, rows.flat, strict=True)])
         if self.augment is not None and generator is not None:
-            stack = self._augmented(stack, generator)
+            points = [shown_points(image, table, int(row), *how) for image, row in zip(images, rows.flat, strict=True)]
+            stack = self._augmented(stack, np.stack(points), generator)
         pixels = stack.transpose(0, 3, 1, 2)
         if spec.kind == "clip":
             pixels = pixels.reshape(len(rows), spec.frames, *pixels.shape[1:])
@@ -134,13 +135,15 @@ class FaceViews(Dataset[Views]):
             changed = set(masks.facts["swapped"])
         return np.array([int(face) in changed for face in faces])
 
-    def _augmented(self, stack: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    def _augmented(self, stack: np.ndarray, points: np.ndarray, generator: np.random.Generator) -> np.ndarray:
         """One draw for all clips of a video, since its frames belong together; one draw per view for images."""
-        together = [stack] if self.input.kind == "clip" else [image[None] for image in stack]
-        return np.concatenate([self._one_draw(group, int(generator.integers(2**31))) for group in together])
+        rows = [slice(None)] if self.input.kind == "clip" else [slice(row, row + 1) for row in range(len(stack))]
+        drawn = [self._one_draw(stack[some], points[some], int(generator.integers(2**31))) for some in rows]
+        return np.concatenate(drawn)
 
-    def _one_draw(self, stack: np.ndarray, seed: int) -> np.ndarray:
+    def _one_draw(self, stack: np.ndarray, points: np.ndarray, seed: int) -> np.ndarray:
         assert self.augment is not None
         if self.augment.stored is not None:
-            stack = np.stack([fit(image, self.input.size) for image in self.augment.before(stack, seed)])
+            before = self.augment.before(stack, seed, points, self.input.size)
+            stack = np.stack([fit(image, self.input.size) for image in before])
         return self.augment(stack, seed)

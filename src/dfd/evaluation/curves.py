@@ -97,5 +97,18 @@ def _training(history: Sequence[Mapping[str, Any]]) -> list[Figure]:
     ]
     if not curves:
         return []
+    curves += _best(epochs)
     top = max(1.0, max(float(np.nanmax(np.asarray(curve.y, float))) for curve in curves))
     return [("Training", lines(curves, "epoch", "loss and AUC", (0, top)))]
+
+
+def _best(epochs: Sequence[Mapping[str, Any]]) -> list[Line]:
+    """Mark the epochs whose checkpoints count: the highest validation AUC, the lowest validation loss."""
+    marked = []
+    for key, sign, style in (("val/auc", 1, "b"), ("val/loss", -1, "a")):
+        values = np.array([sign * epoch.get(key, np.nan) for epoch in epochs], float)
+        if np.isfinite(values).any():
+            best = epochs[int(np.nanargmax(values))]
+            words = f"best {key} {best[key]:.3f} (epoch {int(best['epoch'])})"
+            marked.append(Line([best["epoch"]], [best[key]], style, words))
+    return marked

@@ -171,7 +171,15 @@ def _points(
         at = measure(videos, replace(protocol, threshold=threshold.value), seed, abstained)[0]
         chosen = ("accuracy", "balanced_accuracy", "f1", "fpr", "tpr")
         found[words] = {"threshold": threshold} | {name: at[name] for name in chosen}
+        found[words] |= _confusion(videos, threshold.value)
     return found
+
+
+def _confusion(videos: pd.DataFrame, threshold: float) -> dict[str, Number]:
+    """Return the counts of right and wrong decisions about the videos that have a score."""
+    fake, called = videos["label"].to_numpy() == 1, videos["score"].to_numpy() >= threshold
+    counts = {"tn": ~fake & ~called, "fp": ~fake & called, "fn": fake & ~called, "tp": fake & called}
+    return {name: Number(float(chosen.sum())) for name, chosen in counts.items()}
 
 
 def _calibrated(videos: pd.DataFrame, protocol: Protocol, operating: Operating | None) -> dict[str, dict[str, float]]:

@@ -21,6 +21,7 @@ from dfd.evaluation.protocol import Protocol, by_video
 from dfd.evaluation.tables import SHOWN, cells, counted, intervals_caption, markdown_table, rows
 
 PREDICTIONS, MISSING, FACTS, METRICS = "predictions.parquet", "missing.parquet", "facts.json", "metrics.json"
+CONFUSION = ("tn", "fp", "fn", "tp")
 PROVENANCE = (
     "model", "dataset", "trained_on", "condition", "split", "checkpoint", "initialised_from", "manifest", "seed",
     "command", "started", "seconds", "cost",
@@ -149,8 +150,11 @@ def _more_tables(evaluation: Evaluation) -> list[str]:
     for attribute, values in evaluation.slices.items():
         body = [[value, *(str(numbers[name]) for name in names)] for value, numbers in values.items()]
         parts.append(f"## By {attribute}\n\n" + markdown_table([attribute, *(NAMES[name] for name in names)], body))
-    points = [[words, *(str(number) for number in point.values())] for words, point in evaluation.points.items()]
-    header = ["threshold", "value", "acc", "balanced acc", "F1", "FPR", "TPR"]
+    points = [
+        [words, *(f"{number.value:.0f}" if name in CONFUSION else str(number) for name, number in point.items())]
+        for words, point in evaluation.points.items()
+    ]
+    header = ["threshold", "value", "acc", "balanced acc", "F1", "FPR", "TPR", *(name.upper() for name in CONFUSION)]
     parts.append("## Decisions\n\n" + markdown_table(header, points))
     if evaluation.calibrated:
         body = [[method, *(f"{value:.3f}" for value in v.values())] for method, v in evaluation.calibrated.items()]

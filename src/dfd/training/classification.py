@@ -6,7 +6,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from dfd.core.tensors import Batch, Output
-from dfd.training.losses import Loss, classification_loss, mean_by_video
+from dfd.training.losses import Loss, PerClass, classification_loss, mean_by_video
 from dfd.training.objective import Objective
 
 
@@ -19,6 +19,7 @@ class Classification(Objective):
         loss: Loss = "auto",
         label_smoothing: float = 0.0,
         class_weights: Sequence[float] | None = None,
+        per_class: PerClass = "none",
         level: Literal["view", "video"] = "view",
         **kwargs: Any,
     ) -> None:
@@ -26,6 +27,7 @@ class Classification(Objective):
         self.kind: Loss = loss
         self.label_smoothing = label_smoothing
         self.class_weights = class_weights
+        self.per_class: PerClass = per_class
         self.level = level
 
     def loss(self, output: Output, batch: Batch) -> Tensor:
@@ -34,4 +36,4 @@ class Classification(Objective):
         if self.level == "video":
             logits, first = mean_by_video(logits, batch["video"])
             label = label[first]
-        return classification_loss(logits, label, self.kind, self.label_smoothing, self.class_weights)
+        return classification_loss(logits, label, self.kind, self.label_smoothing, self.class_weights, self.per_class)

@@ -10,6 +10,7 @@ from torch import Tensor
 from dfd.core.errors import DfdError
 
 Loss = Literal["auto", "cross_entropy", "bce"]
+PerClass = Literal["none", "rank", "global"]
 
 
 def classification_loss(
@@ -18,22 +19,60 @@ def classification_loss(
     loss: Loss = "auto",
     label_smoothing: float = 0.0,
     class_weights: Sequence[float] | None = None,
+    per_class: PerClass = "none",
 ) -> Tensor:
     """Return the mean loss: cross-entropy for two logits, binary cross-entropy for one ("auto" looks at the network).
 
-    `class_weights` are the weights of real and fake; smoothing moves a target of 1 to 1 - s/2 and of 0 to s/2.
+    `class_weights` are the weights of real and fake; smoothing moves a target of 1 to 1 - s/2 and of 0 to s/2, which
+    for two classes is clipping; `per_class` weighs both classes alike within a batch (`by_class`).
     """
     columns = logits.shape[1]
     if loss == "auto":
         loss = "bce" if columns == 1 else "cross_entropy"
     if columns != (1 if loss == "bce" else 2):
         raise DfdError(f"loss={loss} needs {1 if loss == 'bce' else 2} logit(s), the network gives {columns}")
-    weights = None if class_weights is None else torch.tensor(class_weights, device=logits.device)
-    if loss == "cross_entropy":
+    if loss == "cross_entropy" and per_class == "none":
+        weights = None if class_weights is None else torch.tensor(class_weights, device=logits.device)
         return F.cross_entropy(logits.float(), label, weights, label_smoothing=label_smoothing)
-    target = label.float() * (1 - label_smoothing) + label_smoothing / 2
-    each = F.binary_cross_entropy_with_logits(logits[:, 0].float(), target, reduction="none")
-    return each.mean() if weights is None else (each * weights[label]).sum() / weights[label].sum()
+    # for two classes cross-entropy is the binary one of the difference, smoothed or not
+    target = smoothed(label, label_smoothing)
+    each = F.binary_cross_entropy_with_logits(log_odds(logits), target, reduction="none")
+    return by_class(each, label, per_class, class_weights)
+
+
+def by_class(
+    each: Tensor, label: Tensor, scope: PerClass = "none", class_weights: Sequence[float] | None = None
+) -> Tensor:
+    """Return the mean of losses (N,): over all, or half the sum of the means of reals and of fakes.
+
+    "rank" takes the means within a process, and a class that is absent adds 0, as the DFDC winner's code does;
+    "global" within the batches of all processes together: averaged gradients are then those of one big batch.
+    """
+    if scope == "none":
+        if class_weights is None:
+            return each.mean()
+        weights = torch.tensor(class_weights, device=each.device)[label]
+        return (each * weights).sum() / weights.sum()
+    if class_weights is not None:
+        raise DfdError("per_class and class_weights both weigh the classes: give one of them")
+    sums = each.new_zeros(2).index_add(0, label, each)
+    counts = torch.bincount(label, minlength=2).to(each.dtype)
+    processes = 1
+    if scope == "global" and torch.distributed.is_available() and torch.distributed.is_initialized():
+        processes = torch.distributed.get_world_size()
+        torch.distributed.all_reduce(counts)
+    return processes * (sums / counts.clamp(min=1)).sum() / 2
+
+
+def log_odds(logits: Tensor) -> Tensor:
+    """Return the log-odds (N,) of fake, in single precision: the one logit, or the difference of two."""
+    logits = logits.float()
+    return logits[:, 0] if logits.shape[1] == 1 else logits[:, 1] - logits[:, 0]
+
+
+def smoothed(label: Tensor, smoothing: float) -> Tensor:
+    """Return targets: s/2 for real and 1 - s/2 for fake."""
+    return label.float() * (1 - smoothing) + smoothing / 2
 
 
 def mean_by_video(values: Tensor, video: Tensor) -> tuple[Tensor, Tensor]:

@@ -36,6 +36,15 @@ def warmup_poly(steps: int, warmup: float = 0.0, power: float = 0.9) -> Schedule
     return factor
 
 
+def dfdc_poly(steps: int, max_iter: int | None = 100_500, power: float = 0.9) -> Schedule:
+    """Fall as (1 - step / max_iter) ** power per step, one step behind at the start, as the DFDC winner's code does.
+
+    `max_iter` null follows the length of the run, and like his ends half a per cent above zero.
+    """
+    length = max_iter or max(2.0, 1.005 * steps)
+    return lambda step: max(0.0, 1 - max(step, 1) / length) ** power
+
+
 def tall_official(
     steps: int, epochs: int = 60, warmup: int = 10, start: float = 0.001, floor: float = 0.01
 ) -> Schedule:

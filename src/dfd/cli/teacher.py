@@ -1,0 +1,80 @@
+"""A teacher for the model that is trained: any run or checkpoint, given as teacher.run=."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dfd.cli.app import allowed_networks
+from dfd.cli.datasets import Prepared
+from dfd.core.build import build
+from dfd.core.errors import DfdError
+
+if TYPE_CHECKING:
+    from dfd.training.checkpoint import Loaded
+    from dfd.training.teaching import CachedOdds
+
+log = logging.getLogger("dfd")
+
+PLAIN = "dfd.training.classification.Classification"
+TAUGHT = "dfd.training.distillation.Distillation"
+ALL_FRAMES = 4096  # more than are stored of any video
+
+
+def check_taught(plain: Mapping[str, Any]) -> None:
+    """Refuse a teacher for what is not trained by labels, and a run that is none, before any work is done."""
+    from dfd.training.checkpoint import find_checkpoint
+
+    if plain["teacher"]["run"] is None:
+        return
+    target = plain["model"]["objective"]["_target_"]
+    if target not in (PLAIN, TAUGHT):
+        raise DfdError(f"teacher.run: model={plain['model']['name']} trains by {target}, not by labels alone")
+    find_checkpoint(Path(plain["teacher"]["run"]))
+
+
+def taught(plain: Mapping[str, Any], prepared: Prepared) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the objective's tree and further arguments: with a teacher, those of distillation from it."""
+    from dfd.training.checkpoint import load_network
+
+    tree, options = dict(plain["model"]["objective"]), dict(plain["teacher"])
+    run, cache = options.pop("run"), options.pop("cache")
+    if run is None:
+        return tree, {}
+    loaded = load_network(Path(run), allowed_networks(plain["plugins"]))
+    if loaded.card["manifest"] != prepared.manifest.hash:
+        log.warning("%s was trained on other data: it may have seen what this run is validated or tested on", run)
+    log.info("taught by %s (%s)", loaded.path, loaded.card["model"])
+    odds = cached_odds(loaded, plain, prepared) if cache else None
+    return tree | {"_target_": TAUGHT} | options, {"teacher": None if odds else loaded.network, "odds": odds}
+
+
+def teacher_note(plain: Mapping[str, Any]) -> list[str]:
+    """Return what a report says of the teacher."""
+    told = plain["teacher"]
+    if told["run"] is None:
+        return []
+    return [f"taught by {told['run']} ({told['kind']}, alpha {told['alpha']:g}, temperature {told['tau']:g})"]
+
+
+def cached_odds(loaded: "Loaded", plain: Mapping[str, Any], prepared: Prepared) -> "CachedOdds":
+    """Return the teacher's log-odds of every stored frame of the training split, clean; they are computed once."""
+    import numpy as np
+
+    from dfd.cli.eval import score
+    from dfd.training.teaching import CachedOdds
+
+    if loaded.network.input.kind != "image":
+        raise DfdError("teacher.cache=true: only what an image teacher says of a frame can be kept")
+    path = loaded.path.parents[1] / "teacher" / f"{prepared.manifest.hash}-{loaded.path.stem}.npz"
+    made = loaded.path.stat().st_mtime
+    if not path.is_file() or path.stat().st_mtime < made:
+        loader = dict(plain["data"]["loader"]) | {"eval_frames": ALL_FRAMES}
+        data = build(loader, ("dfd.",))(prepared.manifest, loaded.network.input)
+        rows = score(loaded.network, data, "train", plain["trainer"])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(path, video=rows.video, t=rows.t, score=rows.score)
+        log.info("kept what the teacher says of %d views in %s", len(rows.video), path)
+    with np.load(path, allow_pickle=False) as file:
+        probability = np.clip(file["score"], 1e-7, 1 - 1e-7)
+        return CachedOdds(file["video"], file["t"], np.log(probability / (1 - probability)))

@@ -108,18 +108,28 @@ def tall(folder: Path) -> Iterable[Figure]:
     with torch.inference_mode():
         difference = (ours(clips).logits - plain(clips)).abs().max().item()
     against = f"transcription (logits differ by {difference:.0e})"
-    inference = torch.inference_mode()(lambda: done(ours(clips).logits))
-    floor = rate(torch.inference_mode()(lambda: done(plain(clips))), 8)
-    yield Figure(f"TALL Swin-B, inference, {device.type}", rate(inference, 8), floor, "clips/s", against)
+    infer = torch.inference_mode()
+    answer, floor = race(infer(lambda: done(ours(clips).logits)), infer(lambda: done(plain(clips))))
+    yield Figure(f"TALL Swin-B, inference, {device.type}", answer, floor, "clips/s", against)
     ours.train()
-    step = rate(lambda: backward(ours(clips).logits), 8)
-    floor = rate(lambda: backward(plain(clips)), 8)
+    step, floor = race(lambda: backward(ours(clips).logits), lambda: backward(plain(clips)))
     yield Figure(f"TALL Swin-B, forward and backward, {device.type}", step, floor, "clips/s", against)
     if device.type == "cuda":
         ours.compile()
         with torch.autocast("cuda", torch.bfloat16):
             fast = rate(lambda: backward(ours(clips).logits), 8)
         yield Figure("TALL Swin-B, forward and backward, bf16, compiled", fast, floor, "clips/s", "transcription, fp32")
+
+
+def race(ours: Callable[[], int], floor: Callable[[], int], rounds: int = 5) -> tuple[float, float]:
+    """Return the best rates of two pieces of work that take turns, so that a busy machine hinders both alike."""
+    best = [0.0, 0.0]
+    for turn in range(2 * (rounds + 1)):
+        start = time.perf_counter()
+        items = (ours, floor)[turn % 2]()
+        if turn > 1:  # the first turn of each warms up
+            best[turn % 2] = max(best[turn % 2], items / (time.perf_counter() - start))
+    return best[0], best[1]
 
 
 def official_forward(network: Tall) -> Callable[[torch.Tensor], torch.Tensor]:

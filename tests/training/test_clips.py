@@ -47,6 +47,16 @@ def test_an_objective_overfits_one_batch(objective, nodes):
     assert losses[-1] < 0.15 < losses[0]
 
 
+def test_compiling_keeps_the_names_of_weights(monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda function, **options: lambda *inputs: function(*inputs))
+    module = Classification(MesoInception4(32), optimizer=ADAM, compiled=True)
+    names = list(module.state_dict())
+    module.on_fit_start()
+    assert module.network._compiled_call_impl is not None
+    assert list(module.state_dict()) == names
+    assert module.network(torch.rand(2, 3, 32, 32)).logits.shape == (2, 1)
+
+
 def test_consistency_needs_nodes():
     module = ConsistentClassification(MesoInception4(32), optimizer=ADAM)
     with pytest.raises(DfdError, match=r"MesoInception4 gives no semantic nodes: set model\.network\.reasoning"):

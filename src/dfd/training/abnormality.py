@@ -22,6 +22,7 @@ class Abnormality(Objective):
 
     def on_fit_start(self) -> None:
         """Look at how many outliers there are."""
+        super().on_fit_start()
         if self.outlier_weight is not None:
             return
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]

@@ -38,12 +38,19 @@ class Objective(Scoring):
         scheduler: Callable[[int], Schedule] | None = None,
         card: Mapping[str, Any] | None = None,
         seed: int = 0,
+        compiled: bool = False,
     ) -> None:
         super().__init__(network)
         self.optimizer = optimizer
         self.scheduler = scheduler
         self.card = dict(card or {})
         self.seed = seed
+        self.compiled = compiled
+
+    def on_fit_start(self) -> None:
+        """Compile the network in place, where that is asked for; the names of its weights stay."""
+        if self.compiled:
+            self.network.compile()
 
     def loss(self, output: Output, batch: Batch) -> Tensor:
         """Return the loss of one batch."""

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from dfd.core.errors import DfdError
 from dfd.models.efficientnet import EfficientNet
+from dfd.models.foreign import LISTED, load_whole, some
 
 ARCHITECTURES = {2560: ("b7", 380), 2304: ("b6", 380), 2048: ("b5", 380), 1792: ("b4", 380), 1280: ("b0", 224)}
 UNUSED = ("encoder.classifier.weight", "encoder.classifier.bias")  # that of ImageNet
-LISTED = 4
 
 # what his ensemble of seven says of the first ten of Kaggle's test videos (the author, 2021)
 PUBLISHED = {
@@ -61,17 +61,7 @@ def load_winner(network: EfficientNet, winner: Winner) -> None:
     """Put his weights into a network: of everything he saved only the unused classifier is left out."""
     missing = [name for name in UNUSED if name not in winner.state]
     theirs = {_our_name(name): value for name, value in winner.state.items() if name not in UNUSED}
-    own = network.state_dict()
-    missing += sorted(own.keys() - theirs.keys())
-    unexpected = sorted(theirs.keys() - own.keys())
-    shapes = [name for name in own.keys() & theirs.keys() if own[name].shape != theirs[name].shape]
-    if missing or unexpected or shapes:
-        raise DfdError(
-            f"{winner.source} does not fit {winner.arguments['architecture']}: missing {_some(missing)}; "
-            f"unexpected {_some(unexpected)}; of another shape {_some(sorted(shapes))}"
-        )
-    network.load_state_dict(theirs)
-    network.initialised_from = winner.source
+    load_whole(network, theirs, winner.source, winner.arguments["architecture"], missing)
 
 
 def off_published(scores: Mapping[str, float], tolerance: float = 0.05) -> dict[str, tuple[float, float]]:
@@ -81,7 +71,7 @@ def off_published(scores: Mapping[str, float], tolerance: float = 0.05) -> dict[
     """
     missing = sorted(PUBLISHED.keys() - scores.keys())
     if missing:
-        raise DfdError(f"{len(missing)} of the ten published videos have no score: {_some(missing)}")
+        raise DfdError(f"{len(missing)} of the ten published videos have no score: {some(missing)}")
     return {name: (scores[name], told) for name, told in PUBLISHED.items() if abs(scores[name] - told) > tolerance}
 
 
@@ -94,8 +84,3 @@ def _numbers() -> list[Any]:
     # named as old and new versions of NumPy do; such a scalar is bytes and a type, no code
     scalar = np._core.multiarray.scalar  # type: ignore[attr-defined]
     return [(scalar, "numpy.core.multiarray.scalar"), scalar, np.dtype, np.dtypes.Float64DType, np.dtypes.Float32DType]
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return ", ".join(names[:LISTED]) + more if names else "nothing"

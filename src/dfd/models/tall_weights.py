@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from dfd.core.errors import DfdError
+from dfd.models.foreign import load_whole, some
 from dfd.models.tall import Tall
 
 BUFFERS = ("relative_position_index", "attn_mask")
 VARIANTS = {(96, 6): "tiny", (96, 18): "small", (128, 18): "base", (192, 18): "large"}  # by width and third depth
-LISTED = 6
 
 State = Mapping[str, Tensor]
 
@@ -59,7 +59,7 @@ def arguments_of(state: State, path: Path) -> dict[str, Any]:
         table = state["layers.0.blocks.0.attn.relative_position_bias_table"]
         logits = state["head.weight"].shape[0]
     except KeyError as error:
-        raise DfdError(f"{path} does not hold a TALL on Swin: it has no {error}, but {_some(state)}") from None
+        raise DfdError(f"{path} does not hold a TALL on Swin: it has no {error}, but {some(state)}") from None
     if (width, depth) not in VARIANTS:
         raise DfdError(f"{path} holds a Swin of width {width} and depth {depth} in its third stage: TALL has none such")
     embedding = state.get("frame_pos_embed")
@@ -75,18 +75,7 @@ def arguments_of(state: State, path: Path) -> dict[str, Any]:
 
 def load_foreign(network: Tall, foreign: Foreign) -> None:
     """Put foreign weights into a network; every weight fits or it is an error that lists those that do not."""
-    state, own = from_official(foreign.state), network.state_dict()
-    missing, unexpected = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
-    shapes = [
-        f"{key} {tuple(state[key].shape)}" for key in own.keys() & state.keys() if own[key].shape != state[key].shape
-    ]
-    if missing or unexpected or shapes:
-        raise DfdError(
-            f"{foreign.source} does not fit: missing {_some(missing)}; unexpected {_some(unexpected)}; "
-            f"of another shape {_some(shapes)}"
-        )
-    network.load_state_dict(state)
-    network.initialised_from = foreign.source
+    load_whole(network, from_official(foreign.state), foreign.source)
 
 
 def from_official(state: State) -> dict[str, Tensor]:
@@ -116,9 +105,3 @@ def _official_name(name: str) -> str:
         return "frame_pos_embed"
     name = name.removeprefix("swin.")
     return re.sub(r"layers\.(\d+)\.downsample", lambda match: f"layers.{int(match[1]) - 1}.downsample", name)
-
-
-def _some(names: Any) -> str:
-    names = list(names)
-    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return ", ".join(names[:LISTED]) + more if names else "nothing"

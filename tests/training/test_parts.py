@@ -71,11 +71,11 @@ def test_schedules():
 
 def test_rows_become_a_table_of_the_records_they_point_to():
     records = [Record("a", "toy", "test", 0, "", "g"), Record("b", "toy", "test", 1, "", "h", "Swap")]
-    rows = Rows(np.array([1, 0]), np.array([0.5, 0.0]), np.array([1, 0]), np.array([0.9, 0.2]))
+    rows = Rows(np.array([1, 0]), np.array([0.5, 0.0]), np.array([1, 0]), np.array([0.9, 0.2]), np.array([2.2, -1.4]))
     table = prediction_table(rows, records)
     assert table.to_dict("list") == {
         "video": ["a", "b"], "dataset": ["toy", "toy"], "method": ["real", "Swap"], "group": ["g", "h"],
-        "label": [0, 1], "t": [0.0, 0.5], "score": [0.2, 0.9],
+        "label": [0, 1], "t": [0.0, 0.5], "score": [0.2, 0.9], "raw": [-1.4, 2.2],
     }  # fmt: skip
 
 

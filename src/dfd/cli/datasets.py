@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("dfd")
 
 SAMPLES = ("ffpp", "celebdf", "dfdc", "cddb", "temporal")
+ONLY_RENDERED = ("temporal",)  # nobody can download these
 
 
 @dataclass(frozen=True)

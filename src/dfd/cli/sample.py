@@ -8,14 +8,18 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from dfd.cli.datasets import Source
+from dfd.cli.datasets import ONLY_RENDERED, Source
 
 BANNER = """
 {line}
-  No {title} found, and none was named: the rendered SAMPLE stands in for it.
+{what}{scaled}{line}
+"""
+STAND_IN = """  No {title} found, and none was named: the rendered SAMPLE stands in for it.
   Its heads are drawn, so its numbers say nothing about real deepfakes.
   Use the real one: data.root=/path/to/{name}
-{scaled}{line}
+"""
+RENDERED = """  {title}: a RENDERED dataset. Its heads are drawn, so its numbers say nothing about
+  real deepfakes; it answers one question about a detector.
 """
 
 
@@ -38,7 +42,8 @@ def banner(title: str, source: Source, changed: dict[str, Any]) -> str:
     scaled = "".join(f"    {key}={value}\n" for key, value in changed.items())
     if scaled:
         scaled = f"  Scaled down for it (set a value yourself and it is left alone):\n{scaled}"
-    return BANNER.format(line="=" * 78, title=title, name=source.name, scaled=scaled)
+    what = RENDERED if source.name in ONLY_RENDERED else STAND_IN
+    return BANNER.format(line="=" * 78, what=what.format(title=title, name=source.name), scaled=scaled)
 
 
 def _defaults() -> DictConfig:

@@ -25,7 +25,8 @@ class Evaluation:
     """Everything a report says about one prediction table.
 
     `methods` holds each forgery against all reals, `slices` the values of every attribute, both at the protocol's
-    level; `points` the decisions at each threshold, `calibrated` the honesty of probabilities after each calibration.
+    level; `clips` says whether a row is a clip; `points` holds the decisions at each threshold, `calibrated` the
+    honesty of probabilities after each calibration.
     """
 
     protocol: Protocol
@@ -33,6 +34,7 @@ class Evaluation:
     frame: Numbers
     methods: dict[str, Numbers]
     counts: dict[str, int]
+    clips: bool = False
     track: Numbers = field(default_factory=dict)
     slices: dict[str, dict[str, Numbers]] = field(default_factory=dict)
     points: dict[str, dict[str, Number]] = field(default_factory=dict)
@@ -106,6 +108,7 @@ def evaluate(
         measure(table, protocol, seed)[0],
         _by_method(units, protocol, seed),
         counts,
+        clips,
         track=measure(units, protocol, seed)[0] if protocol.level == "track" else {},
         slices=_by_attribute(units, protocol, seed),
         points=_points(videos, abstained, protocol, operating, seed),

@@ -25,7 +25,7 @@ def rows(evaluation: Evaluation) -> Iterator[tuple[str, Numbers]]:
     yield "video", evaluation.video
     if evaluation.track:
         yield "person", evaluation.track
-    yield ("clip" if evaluation.protocol.level == "clip" else "frame"), evaluation.frame
+    yield ("clip" if evaluation.clips else "frame"), evaluation.frame
     if list(evaluation.methods) != [FAKE]:  # methods that nobody named would repeat the row above
         yield from ((f"  {method}", numbers) for method, numbers in evaluation.methods.items())
     yield from evaluation.baselines.items()

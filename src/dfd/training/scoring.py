@@ -16,12 +16,16 @@ from dfd.models.base import Detector
 
 
 class Rows(NamedTuple):
-    """Scores of views as arrays of one length; `video` is a position among the split's records."""
+    """Scores of views as arrays of one length; `video` is a position among the split's records.
+
+    `raw` is the logit of the class fake as the network gave it, which some published numbers rank by.
+    """
 
     video: np.ndarray
     t: np.ndarray
     label: np.ndarray
     score: np.ndarray
+    raw: np.ndarray
 
 
 class Scoring(pl.LightningModule):
@@ -53,9 +57,10 @@ class Scoring(pl.LightningModule):
 
     def collect(self, batch: Batch, output: Output) -> None:
         """Keep the scores of a batch on the CPU."""
-        score = self.network.score(output).double().cpu().numpy()
+        scores = self.network.score(output), output.logits[:, -1]
+        score, raw = (values.double().cpu().numpy() for values in scores)
         video, t, label = (batch[key].cpu().numpy() for key in ("video", "t", "label"))  # type: ignore[literal-required]
-        self._pending.append(Rows(video, t, label, score))
+        self._pending.append(Rows(video, t, label, score, raw))
 
     def finish(self, split: str) -> Rows:
         """Join the rows of all batches and ranks, dropping those that a distributed sampler repeated."""
@@ -86,6 +91,7 @@ def prediction_table(rows: Rows, records: Sequence[Record]) -> pd.DataFrame:
                 "label": rows.label,
                 "t": rows.t,
                 "score": rows.score,
+                "raw": rows.raw,
             }
         )
     )

@@ -13,10 +13,8 @@ TILE = (200, 240)
 
 def contact_sheet(rows: Iterable[list[str]], root: Path, path: Path) -> Path:
     """Write a PNG with one frame of every file, a row per target, zoomed to the middle where the head is."""
-    lines = [np.hstack([_tile(root, name) for name in names]) for names in rows]
-    width = max(line.shape[1] for line in lines)
-    padded = [np.pad(line, ((0, 0), (0, width - line.shape[1]), (0, 0)), constant_values=255) for line in lines]
-    cv2.imwrite(str(path), cv2.cvtColor(np.vstack(padded), cv2.COLOR_RGB2BGR))
+    picture = tiles([_tile(root, name) for name in names] for names in rows)
+    cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
     return path
 
 

@@ -1,0 +1,37 @@
+"""Draw what a network is shown in training: python scripts/preview.py model=efficientnet data=dfdc augment=dfdc.
+
+Takes what train.py takes. Every row is a training video: as it is, then seven times as augmentation makes it.
+"""
+
+import sys
+from pathlib import Path
+
+import cv2
+from omegaconf import DictConfig, OmegaConf
+
+from dfd.cli.app import allowed, command
+from dfd.cli.datasets import find_source, prepare_data
+from dfd.cli.sample import scale_down
+from dfd.core.build import build
+from dfd.data.preview import preview
+
+
+def draw(cfg: DictConfig) -> None:
+    """Write the picture beside where the run would be."""
+    data_dir, allow = Path(cfg.paths.data_dir), allowed(cfg.plugins)
+    if find_source(OmegaConf.to_container(cfg.data), data_dir).sample:
+        scale_down(cfg)
+    plain = OmegaConf.to_container(cfg, resolve=True)
+    prepared = prepare_data(plain["data"], data_dir, allow)
+    tree = plain["model"]["network"]
+    network = build({**tree, **({"pretrained": False} if "pretrained" in tree else {})}, allow)
+    augment = build(plain["augment"], allow)
+    data = build(plain["data"]["loader"], allow)(prepared.manifest, network.input, augment=augment, seed=cfg.seed)
+    path = Path(cfg.paths.output_dir) / f"preview_{prepared.source.tag}_{cfg.model.name}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), cv2.cvtColor(preview(data), cv2.COLOR_RGB2BGR))
+    sys.stdout.write(f"{path}\n")
+
+
+if __name__ == "__main__":
+    command("train", draw)()

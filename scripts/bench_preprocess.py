@@ -238,10 +238,11 @@ def in_lmdb(place: Path, files: dict[str, bytes]) -> Reader:
         for row, data in enumerate(files.values()):
             writing.put(f"{row:06d}".encode(), data)
 
+    opened = lmdb.open(str(place), readonly=True, lock=False)  # a process may open it once only
+
     def reader() -> Callable[[int], np.ndarray]:
-        opened = lmdb.open(str(place), readonly=True, lock=False)
         reading = opened.begin()
-        return lambda row: (opened, decoded(reading.get(f"{row:06d}".encode())))[1]
+        return lambda row: decoded(reading.get(f"{row:06d}".encode()))
 
     return reader
 
@@ -307,13 +308,13 @@ def synthetic(count: int) -> Iterator[Record]:
 def memory(folder: Path) -> Iterable[Figure]:
     """Peak memory of a process that cuts every frame of a short and of a long video, and few and many videos."""
     nothing = _measured("MtcnnDetector()\n")
-    for seconds in (10, 100):
-        path = photo_video(folder / f"{seconds}.mp4", (320, 180), 25 * seconds)
-        yield Figure(f"every frame of {seconds} s at 180 lines", peak(path), nothing, "MiB", "a detector, no work")
-    path = photo_video(folder / "short.mp4", (320, 180), 25)
+    for seconds in (2, 30, 90):
+        path = photo_video(folder / f"{seconds}.mp4", (640, 360), 25 * seconds)
+        yield Figure(f"every frame of {seconds} s at 360 lines", peak(path), nothing, "MiB", "a detector, no work")
+    path = photo_video(folder / "short.mp4", (320, 180), 8)
     for count in (10, 1000):
         used = peak_of_many(path, folder / f"many{count}", count)
-        yield Figure(f"{count} videos of a second at 180 lines", used, nothing, "MiB", "a detector, no work")
+        yield Figure(f"{count} videos of 8 frames at 180 lines", used, nothing, "MiB", "a detector, no work")
 
 
 def peak_of_many(path: Path, folder: Path, count: int) -> float:

@@ -104,8 +104,9 @@ class Cascade:
     ) -> list[np.ndarray]:
         """Show a network every box, resampled to `size`; its outputs, and of the last one the chance of a face."""
         patches = np.stack([_patch(images[i], box, size) for i, box in zip(image, boxes, strict=True)])
+        patches = np.pad(patches, ((0, _rounded(len(boxes)) - len(boxes)), (0, 0), (0, 0), (0, 0)))
         batches = [network(self._tensor(patches[start : start + AT_ONCE])) for start in range(0, len(boxes), AT_ONCE)]
-        *outputs, chance = (torch.cat(part).double().cpu().numpy() for part in zip(*batches, strict=True))
+        *outputs, chance = (torch.cat(part)[: len(boxes)].double().cpu().numpy() for part in zip(*batches, strict=True))
         return [*outputs, chance[:, 1]]
 
     def _tensor(self, stack: np.ndarray) -> Tensor:
@@ -117,6 +118,12 @@ def pyramid(short_side: int, smallest: float) -> list[float]:
     first = WINDOW / smallest
     levels = int(np.floor(np.log(WINDOW / (short_side * first)) / np.log(SHRINK))) + 1 if short_side >= smallest else 0
     return [first * SHRINK**level for level in range(levels)]
+
+
+def _rounded(count: int) -> int:
+    """Return a little more than a count: libraries keep memory for every size of batch that they have seen."""
+    step = max(4, 2 ** (count.bit_length() - 3))
+    return -(-count // step) * step
 
 
 def _patch(image: np.ndarray, box: np.ndarray, size: int) -> np.ndarray:

@@ -17,6 +17,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from dfd.cli.jobs import run_job
 from dfd.cli.schema import ROOT_KEYS, register
 from dfd.core.errors import DfdError, did_you_mean
 
@@ -48,6 +49,7 @@ def prepare() -> None:
     register()
     OmegaConf.register_new_resolver("best_precision", _best_precision, replace=True)
     OmegaConf.register_new_resolver("sweep_folder", sweep_folder, replace=True)
+    OmegaConf.register_new_resolver("sweep_name", lambda given, date: given or date, replace=True)
 
 
 def command(name: str, task: Task) -> Callable[[], None]:
@@ -60,8 +62,10 @@ def command(name: str, task: Task) -> Callable[[], None]:
         guarded = functools.wraps(task)(functools.partial(_guard, task))
         try:
             hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=name)(guarded)()
-        except (HydraException, OmegaConfBaseException) as error:
-            _leave(_explain(error))
+        except (DfdError, HydraException, OmegaConfBaseException) as error:
+            _leave(_message(error))
+        except KeyboardInterrupt as stop:
+            _leave(str(stop) or "interrupted")
 
     return main
 
@@ -89,14 +93,12 @@ def in_sweep() -> bool:
 def _guard(task: Task, cfg: DictConfig) -> Any:
     """Run a task; an error that the user can mend is one line, and in a sweep only this job fails."""
     _quiet()
+    if in_sweep():
+        return run_job(task, cfg, _message)
     try:
         return task(cfg)
     except (DfdError, OmegaConfBaseException) as error:
-        message = _own_words(error) if isinstance(error, DfdError) else _explain(error)
-        if not in_sweep():
-            _leave(message)
-        log.error("%s (this job of the sweep failed, the others go on)", message)
-        return float("nan")
+        _leave(_message(error))
 
 
 def _quiet() -> None:
@@ -113,6 +115,15 @@ def _known_keys() -> set[str]:
     """Return every key that the roots and the shipped configurations know."""
     texts = [path.read_text() for path in config_dir().rglob("*.yaml")]
     return {*ROOT_KEYS, *(key for text in texts for key in re.findall(r"^\s*(\w+):", text, re.MULTILINE))}
+
+
+def _message(error: Exception) -> str:
+    """Return an error as one line: what the user can mend in its own words, the rest with its kind."""
+    if isinstance(error, DfdError):
+        return _own_words(error)
+    if isinstance(error, (HydraException, OmegaConfBaseException)):
+        return _explain(error)
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
 def _own_words(error: DfdError) -> str:

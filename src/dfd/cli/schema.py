@@ -68,9 +68,26 @@ class Teacher:
 
 
 @dataclass
+class HparamsSearch:
+    """How `hparams_search=optuna` looks for the best values."""
+
+    trials: int = 20  # in all: with more, a search that ended goes on
+    jobs: int | None = None  # at a time; null: as many as the launcher runs
+    sampler: str = "tpe"  # tpe | random
+    startup: int = 5  # random trials before the others build on them; none is given up before as many have ended
+    pruner: str = "median"  # median | halving | none: when a trial is given up, by its metric after every epoch
+    warmup: int = 1  # epochs that every trial gets
+    retries: int = 2  # how often a trial goes on whose process died
+    seed: int = 0  # of the proposals
+    space: dict[str, str | None] = field(default_factory=dict)  # what is searched where the command names no axis
+    trial: int | None = None  # set by the search itself
+
+
+@dataclass
 class Root:
     """What every command shares."""
 
+    sweep: str | None = None  # with -m: the name of its folder; the same command with the same name goes on
     plugins: list[str] = field(default_factory=list)  # packages of your own whose classes may be built
     help: Any = None
 
@@ -99,6 +116,7 @@ class Train(Root):
     teacher: Teacher = field(default_factory=Teacher)
     posthoc: Any = None  # out-of-distribution detectors to report on at the end: all, or a list
     ood: Ood = field(default_factory=Ood)
+    hparams_search: HparamsSearch = field(default_factory=HparamsSearch)
     sample: dict[str, Any] = field(default_factory=dict)  # what is scaled down when the rendered sample stands in
 
 

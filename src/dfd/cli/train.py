@@ -11,7 +11,9 @@ from omegaconf import DictConfig, OmegaConf
 from dfd.cli import runs
 from dfd.cli.app import allowed, allowed_networks, command
 from dfd.cli.datasets import Prepared, find_source, prepare_data, shuffled
+from dfd.cli.jobs import Pruned
 from dfd.cli.sample import banner, scale_down
+from dfd.cli.search import lower_is_better, watch
 from dfd.cli.strange import base_tree, outliers_for, with_base
 from dfd.cli.teacher import check_taught, taught, teacher_note
 from dfd.core.build import build, check
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from dfd.cli.strange import Sides
     from dfd.data.datamodule import FaceDataModule
     from dfd.training.objective import Objective
+    from dfd.training.watching import Watched
 
 log = logging.getLogger("dfd")
 
@@ -50,8 +53,11 @@ def train(cfg: DictConfig) -> float:
     started = time.time()
     data, objective = _assemble(plain, prepared, known, allow)
     trainer = build(plain["trainer"], allow, **_callbacks(plain, allow))
+    watched = _watched(trainer, cfg)
     _fit(trainer, objective, data, cfg.ckpt_path, folder)
     history = _history(trainer)
+    if watched is not None and watched.given_up:
+        raise Pruned(_metric(history, trainer, cfg.metric))
     if cfg.test and prepared is known:
         trainer.strategy.barrier()  # the first process writes the checkpoint that all of them test
         facts = _facts(plain, prepared, objective, text, folder) | {"scaled_down": changed, "history": history}
@@ -120,6 +126,17 @@ def _assemble(
 def _callbacks(plain: dict[str, Any], allow: tuple[str, ...]) -> dict[str, Any]:
     nodes = {"callbacks": plain["callbacks"] or {}, "logger": plain["logger"] or {}}
     return {key: [build(node, allow) for node in named.values() if node] for key, named in nodes.items()}
+
+
+def _watched(trainer: "pl.Trainer", cfg: DictConfig) -> "Watched | None":
+    """Let the search that a run is a trial of watch it."""
+    if cfg.hparams_search.trial is None:
+        return None
+    from dfd.training.watching import Watched
+
+    watched = Watched(cfg.metric, watch(cfg, Path(HydraConfig.get().sweep.dir)))
+    trainer.callbacks.insert(0, watched)  # type: ignore[attr-defined]
+    return watched
 
 
 def _fit(trainer: "pl.Trainer", objective: Any, data: Any, ckpt_path: str | None, folder: Path) -> None:
@@ -214,7 +231,7 @@ def _metric(history: list[dict[str, float]], trainer: "pl.Trainer", name: str) -
         values = [float(trainer.callback_metrics[name])]
     if not values:
         raise DfdError(f"metric={name} was never logged; logged are {', '.join(sorted(trainer.callback_metrics))}")
-    return min(values) if "loss" in name or "reconstruction" in name else max(values)
+    return min(values) if lower_is_better(name) else max(values)
 
 
 main = command("train", train)

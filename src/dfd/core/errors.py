@@ -8,6 +8,10 @@ class DfdError(Exception):
     """Something the user can mend: the message says what, where and what to do next."""
 
 
+class Stopped(DfdError):
+    """The user stopped the run; what was done is in its last checkpoint."""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return " (did you mean 'x'?)" for the closest known word, or an empty string."""
     close = difflib.get_close_matches(word, list(known), n=1)

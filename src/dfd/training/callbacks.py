@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import TensorBoardLogger
 
-from dfd.core.errors import DfdError
+from dfd.core.errors import Stopped
 from dfd.data.overlay import strip
 from dfd.metrics.pooling import pool
 from dfd.metrics.ranking import pr_curve, roc_curve
@@ -22,10 +22,6 @@ from dfd.training.objective import Objective
 
 matplotlib.use("Agg")
 log = logging.getLogger(__name__)
-
-
-class Stopped(DfdError):
-    """The user stopped the run; what was done is in its last checkpoint."""
 
 
 class StopGracefully(pl.callbacks.Checkpoint):

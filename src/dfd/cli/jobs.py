@@ -1,0 +1,135 @@
+"""One job of a sweep: what became of it is written into its folder, where the next call of the sweep finds it."""
+
+import json
+import logging
+import math
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from dfd.core.errors import Stopped
+
+log = logging.getLogger("dfd")
+
+FILE, LOCK = "job.json", ".job.lock"
+RUNNING, DONE, PRUNED, FAILED, STOPPED = "running", "done", "pruned", "failed", "stopped"
+
+
+class Pruned(Exception):
+    """The search gave a run up; carries its best value so far."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is known of one job; one that is `running` and holds no lock was killed."""
+
+    number: int
+    overrides: list[str] = field(default_factory=list)
+    status: str = RUNNING
+    value: float | None = None
+    reason: str = ""
+    seconds: float = 0.0
+    starts: int = 1
+    folder: str = ""
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing left to do; what failed may be tried again."""
+        return self.status in (DONE, PRUNED)
+
+    @property
+    def score(self) -> float:
+        """The value, or NaN."""
+        return math.nan if self.value is None else self.value
+
+
+def read(folder: Path) -> Job | None:
+    """Return the job that a folder is of, if it is of one."""
+    try:
+        return Job(**json.loads((folder / FILE).read_text()) | {"folder": str(folder)})
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError) as error:
+        log.warning("%s cannot be read (%s): the job is done again", folder / FILE, error)
+        return None
+
+
+def read_all(sweep: Path) -> list[Job]:
+    """Return the jobs of a sweep in their order."""
+    found = [read(path.parent) for path in sweep.glob(f"*/{FILE}")]
+    return sorted((job for job in found if job is not None), key=lambda job: job.number)
+
+
+def write(folder: Path, job: Job) -> None:
+    """Write beside and rename: a job that is killed meanwhile leaves no half a file."""
+    part = folder / f"{FILE}.part"
+    part.write_text(json.dumps(asdict(replace(job, folder=""))))
+    part.replace(folder / FILE)
+
+
+def run_job(task: Callable[[DictConfig], Any], cfg: DictConfig, explain: Callable[[Exception], str]) -> float:
+    """Do a job unless it is done, and write down what became of it; an error is this job's alone.
+
+    Two processes never do the same job: the second waits for the first, and takes its result.
+    """
+    if int(os.environ.get("LOCAL_RANK", 0)) > 0:
+        return _value(task(cfg))  # one of several processes of a job: the first of them keeps the book
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    with FileLock(folder / LOCK):
+        before = read(folder)
+        if before is not None and before.finished:
+            log.info("job %d is done already (%s)", before.number, folder.name)
+            return before.score
+        job = Job(int(HydraConfig.get().job.num), list(HydraConfig.get().overrides.task))
+        if before is not None:
+            job = replace(job, starts=before.starts + 1)
+            _go_on(cfg, folder)
+        write(folder, job)
+        job = _done(task, cfg, job, explain)
+        write(folder, job)
+    if job.status == STOPPED:
+        raise KeyboardInterrupt(f"stopped in job {job.number} of the sweep; {how_to_go_on(HydraConfig.get(), cfg)}")
+    return job.score
+
+
+def how_to_go_on(hydra: Any, cfg: DictConfig) -> str:
+    """Say which command goes on with a sweep."""
+    named = cfg.sweep or cfg.get("hparams_search", {}).get("trial") is not None
+    return "the same command goes on" if named else f"the same command with sweep={Path(hydra.sweep.dir).name} goes on"
+
+
+def _done(task: Callable[[DictConfig], Any], cfg: DictConfig, job: Job, explain: Callable[[Exception], str]) -> Job:
+    started = time.time()
+    try:
+        job = replace(job, status=DONE, value=_value(task(cfg)))
+    except Pruned as pruned:
+        job = replace(job, status=PRUNED, value=pruned.args[0], reason="no better than the others at that epoch")
+    except Stopped as stopped:
+        job = replace(job, status=STOPPED, reason=str(stopped))
+    except Exception as error:
+        job = replace(job, status=FAILED, reason=explain(error))
+        log.error("%s (this job of the sweep failed, the others go on)", job.reason)
+        log.debug("where it failed", exc_info=error)
+    return replace(job, seconds=round(time.time() - started, 1))
+
+
+def _go_on(cfg: DictConfig, folder: Path) -> None:
+    """Let a training that was killed go on from its last checkpoint, if it had come to one."""
+    if "ckpt_path" not in cfg or cfg.ckpt_path is not None:
+        return
+    if (folder / "checkpoints" / "last.ckpt").is_file():
+        OmegaConf.update(cfg, "ckpt_path", "last")
+    else:
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+
+
+def _value(returned: Any) -> float:
+    return float(returned) if isinstance(returned, (int, float)) else math.nan

@@ -1,0 +1,283 @@
+"""A search for hyperparameters: Optuna proposes, Hydra's launchers run, everything is kept on disk.
+
+The journal and the jobs' own notes are enough to go on after a SIGKILL: what was finished is counted, what was running
+goes on from its last checkpoint as the same trial, and the next proposal is the one it would have been.
+"""
+
+import hashlib
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep, Transformer
+from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+from dfd.cli import jobs
+from dfd.core.errors import DfdError
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial
+
+log = logging.getLogger("dfd")
+
+JOURNAL, LOCK, STUDY = "optuna.journal", ".search.lock", "search"
+TRIAL = "hparams_search.trial"
+GIVEN_UP = 3  # searches whose first trials all fail are wrong, not unlucky
+
+
+class Search(Sweeper):
+    """Ask Optuna for trials, launch them, tell it what became of them."""
+
+    def __init__(self) -> None:
+        self.hydra_context: HydraContext | None = None
+        self.config: DictConfig | None = None
+        self.launcher: Launcher | None = None
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Find the folder of the search: the very same command has the very same one."""
+        _optuna()
+        self.hydra_context, self.config = hydra_context, config
+        folder = Path(config.paths.output_dir) / "sweeps" / (config.sweep or folder_name(config))
+        with read_write(config), open_dict(config):
+            config.hydra.sweep.dir = str(folder)
+            config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{folder}'")
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Go on until there are as many trials as were asked for."""
+        assert self.config is not None
+        folder = Path(self.config.hydra.sweep.dir)
+        fixed, space = self._space(arguments)
+        folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(self.config, folder / "multirun.yaml")
+        try:
+            with FileLock(folder / LOCK, timeout=0):
+                self._search(folder, fixed, space)
+        except Timeout:
+            raise DfdError(
+                f"another process runs the search in {folder}: wait for it, or choose another sweep="
+            ) from None
+
+    def _search(self, folder: Path, fixed: list[str], space: "Mapping[str, BaseDistribution]") -> None:
+        assert self.config is not None
+        options = self.config.hparams_search
+        study = open_study(folder, options, self.config.metric)
+        interrupted = settle(study, folder, options.retries)
+        if study.trials:
+            log.info("the search in %s goes on: %s", folder, counted(study))
+        while True:
+            for trial in interrupted:
+                log.info("trial %d was interrupted: it goes on", trial.number)
+                self._launch([self._job(trial, fixed)], trial.number)
+            interrupted = settle(study, folder, options.retries)
+            if interrupted:
+                continue
+            left = options.trials - len(study.trials)
+            if left <= 0:
+                break
+            _hopeless(study)
+            fresh = [ask(study, space, options) for _ in range(min(left, self._slots(options)))]
+            self._launch([self._job(trial, fixed) for trial in fresh], fresh[0].number)
+            interrupted = settle(study, folder, options.retries)
+        log.info("the search has all its trials: %s", counted(study))
+
+    def _launch(self, batch: Sequence[Sequence[str]], first: int) -> None:
+        assert self.launcher is not None
+        self.launcher.launch(batch, initial_job_idx=first)
+
+    def _slots(self, options: DictConfig) -> int:
+        return options.jobs or getattr(self.launcher, "slots", 1)
+
+    def _job(self, trial: "FrozenTrial", fixed: list[str]) -> list[str]:
+        return [*fixed, *(f"{key}={value}" for key, value in trial.params.items()), f"{TRIAL}={trial.number}"]
+
+    def _space(self, arguments: list[str]) -> "tuple[list[str], dict[str, BaseDistribution]]":
+        """Return what is fixed and what is searched: the axes of the command, else those of the configuration."""
+        assert self.config is not None
+        assert self.hydra_context is not None
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        given = parser.parse_overrides(arguments)
+        fixed = [override for override in given if not override.is_sweep_override()]
+        axes = [override for override in given if override.is_sweep_override()]
+        if not axes:
+            named = {override.get_key_element() for override in fixed}
+            shipped = OmegaConf.to_container(self.config.hparams_search.space, resolve=True)
+            assert isinstance(shipped, dict)
+            lines = [f"{key}={values}" for key, values in shipped.items() if values is not None and key not in named]
+            axes = parser.parse_overrides(lines)
+        if not axes:
+            raise DfdError("nothing to search: name an axis, such as 'optimizer.lr=tag(log, interval(1e-4, 1e-2))'")
+        space = {axis.get_key_element(): distribution(axis) for axis in axes}
+        texts = [f"{each.get_key_element()}={each.get_value_element_as_str()}" for each in fixed]
+        example = [f"{key}={_example(values)}" for key, values in space.items()]
+        self.validate_batch_is_legal([[*texts, *example]])  # an axis that does not exist is said before anything runs
+        return texts, space
+
+
+def folder_name(config: DictConfig) -> str:
+    """Name the folder of a search after everything that decides its results, so that the same command finds it."""
+    texts = sorted(text for text in config.hydra.overrides.task if not text.startswith("hparams_search."))
+    digest = hashlib.sha256("\n".join(texts).encode()).hexdigest()[:8]
+    choices = config.hydra.runtime.choices
+    return "_".join(["optuna", *(str(choices[group]) for group in ("model", "data") if group in choices), digest])
+
+
+def open_study(folder: Path, options: DictConfig, metric: str) -> "Study":
+    """Open the study of a folder, or make it."""
+    optuna = _optuna()
+    return optuna.create_study(
+        study_name=STUDY,
+        storage=_storage(folder),
+        direction="minimize" if lower_is_better(metric) else "maximize",
+        pruner=_pruner(options),
+        load_if_exists=True,
+    )
+
+
+def lower_is_better(metric: str) -> bool:
+    """Whether a logged number is good when it is small."""
+    return "loss" in metric or "reconstruction" in metric
+
+
+def ask(study: "Study", space: "Mapping[str, BaseDistribution]", options: DictConfig) -> "FrozenTrial":
+    """Return a new trial; its seed is its number, so that a search that was interrupted goes on as it would have."""
+    optuna = _optuna()
+    seed = options.seed + len(study.trials)
+    if options.sampler == "random":
+        study.sampler = optuna.samplers.RandomSampler(seed=seed)
+    else:
+        study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=options.startup)
+    number = study.ask(dict(space)).number
+    return study.trials[number]
+
+
+def settle(study: "Study", folder: Path, retries: int) -> "list[FrozenTrial]":
+    """Tell the study what became of its jobs; return the trials that are to be run again, because they were killed."""
+    state = _optuna().trial.TrialState
+    found = {job.number: job for job in jobs.read_all(folder)}
+    again = []
+    for trial in study.get_trials(states=(state.RUNNING,)):
+        job = found.get(trial.number, jobs.Job(trial.number, starts=0))
+        if job.status == jobs.DONE and math.isfinite(job.score):
+            study.tell(trial.number, job.score)
+        elif job.status == jobs.PRUNED:
+            study.tell(trial.number, state=state.PRUNED)
+        elif job.status in (jobs.RUNNING, jobs.STOPPED) and job.starts <= retries:
+            again.append(trial)
+        else:
+            _fail(study, trial, job)
+    return again
+
+
+def _fail(study: "Study", trial: "FrozenTrial", job: jobs.Job) -> None:
+    """Give a trial up: it failed by itself, or its process died too often."""
+    state = _optuna().trial.TrialState
+    if job.status == jobs.DONE:
+        job = jobs.replace(job, status=jobs.FAILED, reason="its metric is not a number")
+        jobs.write(Path(job.folder), job)
+    elif job.status != jobs.FAILED:
+        job = jobs.replace(job, status=jobs.FAILED, reason=f"its process died {job.starts} times")
+        jobs.write(Path(job.folder), job)
+    _optuna().trial.Trial(study, trial._trial_id).set_user_attr("reason", job.reason)
+    study.tell(trial.number, state=state.FAIL)
+
+
+def counted(study: "Study") -> str:
+    """Say how many trials there are of each kind, and which is the best."""
+    states = [trial.state.name.lower() for trial in study.trials]
+    parts = [f"{states.count(name)} {name}" for name in dict.fromkeys(states)]
+    done = [trial for trial in study.trials if trial.value is not None]
+    best = f"; the best is trial {study.best_trial.number} with {study.best_value:.4f}" if done else ""
+    return f"{len(states)} trials ({', '.join(parts)}){best}"
+
+
+def watch(cfg: DictConfig, folder: Path) -> Callable[[int, float], bool]:
+    """Return what tells the study of a trial's epoch, and says whether the trial is hopeless."""
+    optuna = _optuna()
+    study = open_study(folder, cfg.hparams_search, cfg.metric)
+    trial = optuna.trial.Trial(study, study.trials[cfg.hparams_search.trial]._trial_id)
+
+    def report(epoch: int, value: float) -> bool:
+        if epoch not in study.trials[trial.number].intermediate_values:  # it was told before the run was killed
+            trial.report(value, epoch)
+        return trial.should_prune()
+
+    return report
+
+
+def distribution(axis: Override) -> "BaseDistribution":
+    """Turn a sweep of Hydra's grammar into a distribution of Optuna: choice, range, interval, tag(log, interval)."""
+    kinds, value = _optuna().distributions, axis.value()
+    if isinstance(value, IntervalSweep):
+        low, high, logarithmic = value.start, value.end, "log" in value.tags
+        assert low is not None
+        assert high is not None
+        if low >= high or (logarithmic and low <= 0):
+            raise DfdError(f"{axis.input_line}: an interval goes up, and with tag(log, ...) begins above 0")
+        if isinstance(low, int) and isinstance(high, int):
+            return kinds.IntDistribution(low, high - 1, log=logarithmic)  # Hydra's intervals are half open
+        return kinds.FloatDistribution(low, high, log=logarithmic)
+    if isinstance(value, RangeSweep) and isinstance(value.start, int) and isinstance(value.step, int):
+        steps = list(value.range())
+        return kinds.IntDistribution(steps[0], steps[-1], step=value.step)
+    return kinds.CategoricalDistribution(list(axis.sweep_iterator(transformer=Transformer.encode)))
+
+
+def _example(values: "BaseDistribution") -> Any:
+    return getattr(values, "low", None) if hasattr(values, "low") else values.choices[0]  # type: ignore[attr-defined]
+
+
+def _storage(folder: Path) -> Any:
+    """Open the journal: appended to under a lock that NFS has, one line at a time; SQLite has no such lock there."""
+    optuna = _optuna()
+    path = folder / JOURNAL
+    _mend(path)
+    return optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path)))
+
+
+def _mend(path: Path) -> None:
+    """Cut off a last line that a full disk or a power cut left unfinished: Optuna would refuse the file for good."""
+    content = path.read_bytes() if path.is_file() else b""
+    if content and not content.endswith(b"\n"):
+        with path.open("r+b") as file:
+            file.truncate(content.rfind(b"\n") + 1)
+        log.warning("the last line of %s was incomplete and is left out", path)
+
+
+def _pruner(options: DictConfig) -> Any:
+    pruners = _optuna().pruners
+    made = {
+        "median": lambda: pruners.MedianPruner(options.startup, options.warmup),
+        "halving": lambda: pruners.SuccessiveHalvingPruner(min_resource=options.warmup),
+        "none": pruners.NopPruner,
+    }
+    if options.pruner not in made:
+        raise DfdError(f"hparams_search.pruner={options.pruner}: allowed are {', '.join(made)}")
+    return made[options.pruner]()
+
+
+def _hopeless(study: "Study") -> None:
+    failed = [trial for trial in study.trials if trial.state.name == "FAIL"]
+    if len(failed) == len(study.trials) >= GIVEN_UP:
+        raise DfdError(f"the first {len(failed)} trials all failed, the last: {failed[-1].user_attrs.get('reason')}")
+
+
+def _optuna() -> Any:
+    try:
+        import optuna
+    except ImportError as error:
+        raise DfdError('hparams_search=optuna needs Optuna: pip install "dfd[sweep]"') from error
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna

@@ -32,7 +32,7 @@ log = logging.getLogger("dfd")
 
 JOURNAL, LOCK, STUDY = "optuna.journal", ".search.lock", "search"
 TRIAL = "hparams_search.trial"
-GIVEN_UP = 3  # searches whose first trials all fail are wrong, not unlucky
+GIVEN_UP = 3  # trials that all fail: the command is wrong, not unlucky
 
 
 class Search(Sweeper):
@@ -87,7 +87,8 @@ class Search(Sweeper):
             left = options.trials - len(study.trials)
             if left <= 0:
                 break
-            _hopeless(study)
+            if _hopeless(study):
+                return
             fresh = [ask(study, space, options) for _ in range(min(left, self._slots(options)))]
             self._launch([self._job(trial, fixed) for trial in fresh], fresh[0].number)
             interrupted = settle(study, folder, options.retries)
@@ -268,10 +269,13 @@ def _pruner(options: DictConfig) -> Any:
     return made[options.pruner]()
 
 
-def _hopeless(study: "Study") -> None:
+def _hopeless(study: "Study") -> bool:
+    """Whether every trial failed so far, which is no bad luck."""
     failed = [trial for trial in study.trials if trial.state.name == "FAIL"]
-    if len(failed) == len(study.trials) >= GIVEN_UP:
-        raise DfdError(f"the first {len(failed)} trials all failed, the last: {failed[-1].user_attrs.get('reason')}")
+    if len(failed) < GIVEN_UP or len(failed) < len(study.trials):
+        return False
+    log.error("the search ends: its first %d trials all failed", len(failed))
+    return True
 
 
 def _optuna() -> Any:

@@ -1,11 +1,20 @@
-"""After a multirun: one table that compares its runs."""
+"""After a multirun: what became of its jobs, a picture of their parameters, and a table of what they evaluated."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
+
+from dfd.cli import jobs
+from dfd.cli.search import lower_is_better
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+log = logging.getLogger("dfd")
 
 EVALUATIONS = "evaluations.txt"  # in a sweep's folder: what its jobs evaluated, which lies with the runs
 
@@ -18,20 +27,55 @@ def note_evaluations(sweep: Path, folders: Sequence[Path]) -> None:
 
 
 class Comparison(Callback):
-    """A Hydra callback that prints and writes the comparison of a sweep's runs."""
+    """A Hydra callback that prints and writes what a sweep found; the process fails if one of its jobs did."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Say how a sweep goes on that will be stopped."""
+        if config.hydra.sweeper["_target_"].endswith("BasicSweeper"):
+            log.info("sweep %s; if it is stopped: %s", config.hydra.sweep.dir, jobs.how_to_go_on(config.hydra, config))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Compare what the jobs left behind."""
         from rich.console import Console
 
-        from dfd.evaluation.compare import collect, comparison_table, write_comparison
+        folder, console = Path(config.hydra.sweep.dir), Console()
+        found = jobs.read_all(folder)
+        if found:
+            _show(found, folder, str(config.get("metric", "video AUC")), console)
+        _compare(folder, console)
+        failed = [job for job in found if job.status == jobs.FAILED]
+        for job in failed:
+            log.error("job %d failed: %s (%s)", job.number, job.reason, job.folder)
+        if failed:
+            raise SystemExit(1)
 
-        folder = Path(config.hydra.sweep.dir)
-        noted = (folder / EVALUATIONS).read_text().splitlines() if (folder / EVALUATIONS).is_file() else []
-        runs = sorted({*(path.parent for path in folder.glob("*/eval")), *map(Path, noted)})
-        if not runs:
-            return
+
+def _show(found: Sequence[jobs.Job], folder: Path, metric: str, console: "Console") -> None:
+    """Print the jobs, and write their table and picture."""
+    from dfd.evaluation.sweeps import Point, Sweep, sweep_table, write_sweep
+
+    points = [
+        Point(job.number, _parameters(job), job.status, job.score, job.reason, job.seconds, job.folder) for job in found
+    ]
+    sweep = Sweep.of(points, metric, lower_is_better(metric), folder.name)
+    console.print(sweep_table(sweep))
+    if sweep.best is not None:
+        console.print(f"best: {sweep.best.folder}", soft_wrap=True)
+    console.print(f"sweep: {write_sweep(sweep, folder)}", soft_wrap=True)
+
+
+def _compare(folder: Path, console: "Console") -> None:
+    """Compare the evaluations of a sweep's jobs, if they made any."""
+    from dfd.evaluation.compare import collect, comparison_table, write_comparison
+
+    noted = (folder / EVALUATIONS).read_text().splitlines() if (folder / EVALUATIONS).is_file() else []
+    runs = sorted({*(path.parent for path in folder.glob("*/eval")), *map(Path, noted)})
+    if runs:
         table = collect(runs)
-        console = Console()
         console.print(comparison_table(table))
         console.print(f"comparison: {write_comparison(table, folder)}", soft_wrap=True)
+
+
+def _parameters(job: jobs.Job) -> dict[str, str]:
+    pairs = (text.lstrip("+").partition("=") for text in job.overrides)
+    return {key: value for key, _, value in pairs if not key.startswith("hparams_search")}

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 DONE = "done"
 ABSENT = "–"
-INK, LINE, FAINT, RED = "#1d2330", "#e3e1dc", "#9aa1ad", "#c8452d"
-FROM_THE_PAGE = {INK: "var(--ink)", LINE: "var(--line)", FAINT: "var(--muted)", RED: "var(--b)"}  # light and dark
+INK, CARD, FAINT, RED = "#1d2330", "#fefefe", "#9aa1ad", "#c8452d"
+FROM_THE_PAGE = {INK: "var(--ink)", CARD: "var(--card)", FAINT: "var(--muted)", RED: "var(--b)"}  # light and dark
+SPREAD = 0.07  # how far apart the jobs that share a word go through it, so that each can be followed
 LOG_FROM = 30.0  # an axis whose values span so large a factor is logarithmic
 SHOWN = 40  # jobs in the terminal
 
@@ -92,7 +93,7 @@ def sweep_table(sweep: Sweep) -> Table:
         shown.add_column(name, no_wrap=True, justify="right")
     for point in sweep.points[:SHOWN]:
         cells = [sweep.cell(point, name) for name in sweep.axes]
-        shown.add_row(str(point.number), _value(point), *cells, point.status, _duration(point.seconds))
+        shown.add_row(str(point.number), _score(point), *cells, point.status, _duration(point.seconds))
     return shown
 
 
@@ -107,7 +108,7 @@ def write_sweep(sweep: Sweep, folder: Path) -> Path:
         (folder / "parameters.svg").write_text(drawn)
         pictures.append((f"Parameters against {sweep.metric}", _inline(drawn)))
     page = folder / "sweep.html"
-    page.write_text(render("sweep", pictures, title=sweep.title, sweep=sweep, value=_value, time=_duration))
+    page.write_text(render("sweep", pictures, title=sweep.title, sweep=sweep, score=_score, time=_duration))
     return page
 
 
@@ -123,7 +124,11 @@ def parallel_coordinates(sweep: Sweep) -> "Figure":
     columns.append(_Column([repr(value) for value in values if not math.isnan(value)]))
     _frame(axes, names, columns)
     for rank, point in reversed(list(enumerate(sweep.points))):
-        cells = [column.place(point.parameters.get(name, ABSENT)) for name, column in zip(sweep.axes, columns)]
+        apart = SPREAD * (rank / max(1, len(sweep.points) - 1) - 0.5)
+        cells = [
+            column.place(point.parameters.get(name, ABSENT)) + (0.0 if column.numeric else apart)
+            for name, column in zip(sweep.axes, columns)
+        ]
         if not math.isnan(point.value):
             cells.append(columns[-1].place(repr(point.value)))
         axes.plot(range(len(cells)), cells, **_style(sweep, point, rank))
@@ -172,8 +177,9 @@ def _frame(axes: "Axes", names: Sequence[str], columns: Sequence[_Column]) -> No
         axes.text(x, 1.06, name, ha="center", va="bottom", color=INK, fontsize=9, fontweight="bold")
         for place, text in column.ticks():
             axes.plot([x - 0.02, x], [place, place], color=FAINT, linewidth=0.8, zorder=0)
-            axes.text(x - 0.035, place, text, ha="right", va="center", color=INK, fontsize=8)
-    axes.set(xlim=(-0.45, len(names) - 0.8), ylim=(-0.06, 1.06))
+            box = {"facecolor": CARD, "edgecolor": "none", "alpha": 0.8, "pad": 1.0}
+            axes.text(x - 0.04, place, text, ha="right", va="center", color=INK, fontsize=8, bbox=box, zorder=5)
+    axes.set(xlim=(-0.45, len(names) - 0.7), ylim=(-0.06, 1.06))
     axes.axis("off")
 
 
@@ -224,7 +230,7 @@ def _number(text: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _value(point: Point) -> str:
+def _score(point: Point) -> str:
     return ABSENT if math.isnan(point.value) else f"{point.value:.4f}"
 
 

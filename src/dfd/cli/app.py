@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +52,8 @@ def prepare() -> None:
     OmegaConf.register_new_resolver("sweep_name", lambda given, date: given or date, replace=True)
 
 
-def command(name: str, task: Task) -> Callable[[], None]:
-    """Return a console command that composes `<name>.yaml` and runs a task on it."""
+def command(name: str, task: Task, other: Callable[[Sequence[str]], str | None] | None = None) -> Callable[[], None]:
+    """Return a console command that composes `<name>.yaml`, or what `other` makes of its arguments, for a task."""
 
     def main() -> None:
         prepare()
@@ -61,7 +61,8 @@ def command(name: str, task: Task) -> Callable[[], None]:
         os.environ.setdefault("HYDRA_FULL_ERROR", "1")
         guarded = functools.wraps(task)(functools.partial(_guard, task))
         try:
-            hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=name)(guarded)()
+            chosen = (other(sys.argv[1:]) if other else None) or name
+            hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=chosen)(guarded)()
         except (DfdError, HydraException, OmegaConfBaseException) as error:
             _leave(_message(error))
         except KeyboardInterrupt as stop:

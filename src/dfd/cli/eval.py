@@ -19,6 +19,7 @@ from dfd.cli.cost import Cost
 from dfd.cli.datasets import Prepared, find_source, prepare_data
 from dfd.cli.sample import banner
 from dfd.cli.sweep import note_evaluations
+from dfd.cli.trouble import check_device
 from dfd.core.build import build, check
 from dfd.core.errors import DfdError
 
@@ -58,6 +59,7 @@ def evaluate(cfg: DictConfig) -> float:
 
     for kind, level in itertools.product(cfg.corruption.kinds, cfg.corruption.levels):
         strength(kind, level)  # what does not exist is said before anything is scored
+    check_device(OmegaConf.to_container(cfg.trainer, resolve=True))  # type: ignore[arg-type]
     protocol = Protocol.of(OmegaConf.to_container(cfg.eval))  # type: ignore[arg-type]
     checkpoint = find_checkpoint(Path(cfg.run))
     loaded = load_network(checkpoint, allowed_networks(cfg.plugins))

@@ -21,6 +21,7 @@ log = logging.getLogger("dfd")
 
 FILE, LOCK = "job.json", ".job.lock"
 RUNNING, DONE, PRUNED, FAILED, STOPPED = "running", "done", "pruned", "failed", "stopped"
+RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID")
 
 
 class Pruned(Exception):
@@ -75,12 +76,20 @@ def write(folder: Path, job: Job) -> None:
     part.replace(folder / FILE)
 
 
+def failed(job: Job, reason: str) -> Job:
+    """Write down that a job failed, where it could not do so itself."""
+    job = replace(job, status=FAILED, reason=reason)
+    if job.folder:
+        write(Path(job.folder), job)
+    return job
+
+
 def run_job(task: Callable[[DictConfig], Any], cfg: DictConfig, explain: Callable[[Exception], str]) -> float:
     """Do a job unless it is done, and write down what became of it; an error is this job's alone.
 
     Two processes never do the same job: the second waits for the first, and takes its result.
     """
-    if int(os.environ.get("LOCAL_RANK", 0)) > 0:
+    if any(int(os.environ.get(rank) or 0) > 0 for rank in RANKS):
         return _value(task(cfg))  # one of several processes of a job: the first of them keeps the book
     folder = Path(HydraConfig.get().runtime.output_dir)
     with FileLock(folder / LOCK):

@@ -20,7 +20,7 @@ from dfd.core.errors import DfdError
 
 log = logging.getLogger("dfd")
 
-CONFIG = "config.yaml"
+CONFIG, FACTS, PATCH = "config.yaml", "facts.json", "uncommitted.patch"
 PACKAGES = ("dfd", "torch", "torchvision", "timm", "pytorch-lightning", "hydra-core", "albumentations", "numpy", "av")
 _LOG = "dfd-run"
 _INHERITED = "DFD_RUN_DIR"  # processes that a DDP run starts write where the first one does
@@ -85,7 +85,8 @@ def environment() -> dict[str, str]:
     import torch
 
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
-    facts = {"python": platform.python_version(), "system": platform.platform(), "device": device, "git": _git()}
+    facts = {"python": platform.python_version(), "system": platform.platform(), "device": device}
+    facts["git"] = _git("describe", "--always", "--dirty") or "unknown"
     for name in PACKAGES:
         try:
             facts[name] = version(name)
@@ -112,13 +113,28 @@ def command_line() -> str:
 def write_facts(folder: Path, facts: Mapping[str, Any]) -> None:
     """Write what a report says about a run."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "facts.json").write_text(json.dumps(facts, indent=2, default=str))
+    (folder / FACTS).write_text(json.dumps(facts, indent=2, default=str))
 
 
-def _git() -> str:
+def start_notes(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Write what is known when a run begins, and the code that no commit holds."""
+    write_facts(folder, facts)
+    patch = _git("diff", "HEAD")
+    if patch:
+        (folder / PATCH).write_text(patch + "\n")
+
+
+def compare_data(run: str, manifest: str) -> None:
+    """Say so where a run that is run again had other data."""
+    path = Path(run) / FACTS
+    before = json.loads(path.read_text()).get("manifest") if path.is_file() else None
+    if before != manifest:
+        log.warning("the data is not that of %s (manifest %s, now %s): the result will differ", run, before, manifest)
+
+
+def _git(*arguments: str) -> str:
     try:
         here = Path(__file__).parent
-        run = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=here, capture_output=True, text=True)
+        return subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True).stdout.strip()
     except OSError:
-        return "unknown"
-    return run.stdout.strip() or "unknown"
+        return ""

@@ -96,6 +96,7 @@ class Root:
 class Train(Root):
     """python train.py"""
 
+    run: str | None = None  # a run folder whose configuration is run again, with the other values given here
     seed: int = 0
     name: str | None = None  # of the run folder; null: <data>_<model>_<date>
     run_dir: str | None = None  # the run folder itself; null: <paths.output_dir>/<name>

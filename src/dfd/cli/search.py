@@ -5,8 +5,10 @@ goes on from its last checkpoint as the same trial, and the next proposal is the
 """
 
 import hashlib
+import itertools
 import logging
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +34,7 @@ log = logging.getLogger("dfd")
 
 JOURNAL, LOCK, STUDY = "optuna.journal", ".search.lock", "search"
 TRIAL = "hparams_search.trial"
+UNFINISHED = (jobs.RUNNING, jobs.STOPPED)
 GIVEN_UP = 3  # trials that all fail: the command is wrong, not unlucky
 
 
@@ -42,6 +45,7 @@ class Search(Sweeper):
         self.hydra_context: HydraContext | None = None
         self.config: DictConfig | None = None
         self.launcher: Launcher | None = None
+        self.launched: Counter[int] = Counter()
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Find the folder of the search: the very same command has the very same one."""
@@ -74,35 +78,29 @@ class Search(Sweeper):
         assert self.config is not None
         options = self.config.hparams_search
         study = open_study(folder, options, self.config.metric)
-        interrupted = settle(study, folder, options.retries)
         if study.trials:
             log.info("the search in %s goes on: %s", folder, counted(study))
         while True:
-            for trial in interrupted:
-                log.info("trial %d was interrupted: it goes on", trial.number)
-                self._launch([self._job(trial, fixed)], trial.number)
-            interrupted = settle(study, folder, options.retries)
-            if interrupted:
-                continue
+            interrupted = settle(study, folder, options.retries, self.launched)
             left = options.trials - len(study.trials)
-            if left <= 0:
+            if interrupted:
+                log.info("trials that were interrupted go on: %s", ", ".join(str(t.number) for t in interrupted))
+                for together in _consecutive(interrupted):
+                    self._launch(together, fixed)
+            elif left <= 0:
                 break
-            if _hopeless(study):
+            elif _hopeless(study):
                 return
-            fresh = [ask(study, space, options) for _ in range(min(left, self._slots(options)))]
-            self._launch([self._job(trial, fixed) for trial in fresh], fresh[0].number)
-            interrupted = settle(study, folder, options.retries)
+            else:
+                slots = options.jobs or getattr(self.launcher, "slots", 1)
+                self._launch([ask(study, space, options) for _ in range(min(left, slots))], fixed)
         log.info("the search has all its trials: %s", counted(study))
 
-    def _launch(self, batch: Sequence[Sequence[str]], first: int) -> None:
+    def _launch(self, trials: "Sequence[FrozenTrial]", fixed: list[str]) -> None:
+        """Run trials of consecutive numbers, which are those of their jobs."""
         assert self.launcher is not None
-        self.launcher.launch(batch, initial_job_idx=first)
-
-    def _slots(self, options: DictConfig) -> int:
-        return options.jobs or getattr(self.launcher, "slots", 1)
-
-    def _job(self, trial: "FrozenTrial", fixed: list[str]) -> list[str]:
-        return [*fixed, *(f"{key}={value}" for key, value in trial.params.items()), f"{TRIAL}={trial.number}"]
+        self.launched.update(trial.number for trial in trials)
+        self.launcher.launch([_overrides(trial, fixed) for trial in trials], initial_job_idx=trials[0].number)
 
     def _space(self, arguments: list[str]) -> "tuple[list[str], dict[str, BaseDistribution]]":
         """Return what is fixed and what is searched: the axes of the command, else those of the configuration."""
@@ -164,8 +162,11 @@ def ask(study: "Study", space: "Mapping[str, BaseDistribution]", options: DictCo
     return study.trials[number]
 
 
-def settle(study: "Study", folder: Path, retries: int) -> "list[FrozenTrial]":
-    """Tell the study what became of its jobs; return the trials that are to be run again, because they were killed."""
+def settle(study: "Study", folder: Path, retries: int, launched: Mapping[int, int]) -> "list[FrozenTrial]":
+    """Tell the study what became of its jobs; return the trials that are to be run again, because they were killed.
+
+    `launched` counts the starts of this process, since a job may die before it can write down its own.
+    """
     state = _optuna().trial.TrialState
     found = {job.number: job for job in jobs.read_all(folder)}
     again = []
@@ -175,7 +176,7 @@ def settle(study: "Study", folder: Path, retries: int) -> "list[FrozenTrial]":
             study.tell(trial.number, job.score)
         elif job.status == jobs.PRUNED:
             study.tell(trial.number, state=state.PRUNED)
-        elif job.status in (jobs.RUNNING, jobs.STOPPED) and job.starts <= retries:
+        elif job.status in UNFINISHED and max(job.starts, launched.get(trial.number, 0)) <= retries:
             again.append(trial)
         else:
             _fail(study, trial, job)
@@ -186,13 +187,21 @@ def _fail(study: "Study", trial: "FrozenTrial", job: jobs.Job) -> None:
     """Give a trial up: it failed by itself, or its process died too often."""
     state = _optuna().trial.TrialState
     if job.status == jobs.DONE:
-        job = jobs.replace(job, status=jobs.FAILED, reason="its metric is not a number")
-        jobs.write(Path(job.folder), job)
+        job = jobs.failed(job, "its metric is not a number")
     elif job.status != jobs.FAILED:
-        job = jobs.replace(job, status=jobs.FAILED, reason=f"its process died {job.starts} times")
-        jobs.write(Path(job.folder), job)
+        job = jobs.failed(job, f"its process died {job.starts} times")
     _optuna().trial.Trial(study, trial._trial_id).set_user_attr("reason", job.reason)
     study.tell(trial.number, state=state.FAIL)
+
+
+def _overrides(trial: "FrozenTrial", fixed: list[str]) -> list[str]:
+    return [*fixed, *(f"{key}={value}" for key, value in trial.params.items()), f"{TRIAL}={trial.number}"]
+
+
+def _consecutive(trials: "Sequence[FrozenTrial]") -> "list[list[FrozenTrial]]":
+    """Group trials whose numbers follow each other."""
+    groups = itertools.groupby(enumerate(trials), key=lambda item: item[1].number - item[0])
+    return [[trial for _, trial in group] for _, group in groups]
 
 
 def counted(study: "Study") -> str:

@@ -39,7 +39,7 @@ class Comparison(Callback):
         from rich.console import Console
 
         folder, console = Path(config.hydra.sweep.dir), Console()
-        found = jobs.read_all(folder)
+        found = [_ended(job) for job in jobs.read_all(folder)]
         if found:
             _show(found, folder, str(config.get("metric", "video AUC")), console)
         _compare(folder, console)
@@ -48,6 +48,11 @@ class Comparison(Callback):
             log.error("job %d failed: %s (%s)", job.number, job.reason, job.folder)
         if failed:
             raise SystemExit(1)
+
+
+def _ended(job: jobs.Job) -> jobs.Job:
+    """Nothing runs any more when a multirun ends: what still says so was killed."""
+    return jobs.failed(job, "its process died") if job.status == jobs.RUNNING else job
 
 
 def _show(found: Sequence[jobs.Job], folder: Path, metric: str, console: "Console") -> None:

@@ -1,5 +1,6 @@
 """dfd-train: fit a model on a dataset, test its best checkpoint, report."""
 
+import copy
 import logging
 import time
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from dfd.cli import runs
+from dfd.cli import again, runs
 from dfd.cli.app import allowed, allowed_networks, command
 from dfd.cli.datasets import Prepared, find_source, prepare_data, shuffled
 from dfd.cli.jobs import Pruned
@@ -16,6 +17,7 @@ from dfd.cli.sample import banner, scale_down
 from dfd.cli.search import lower_is_better, watch
 from dfd.cli.strange import base_tree, outliers_for, with_base
 from dfd.cli.teacher import check_taught, taught, teacher_note
+from dfd.cli.trouble import check_device, explained
 from dfd.core.build import build, check
 from dfd.core.errors import DfdError
 from dfd.core.records import FAKE
@@ -35,14 +37,17 @@ def train(cfg: DictConfig) -> float:
     """Train, test and report one run; return the value that a sweep optimises."""
     from dfd.cli.ood import posthoc
     from dfd.training.checkpoint import load_network
+    from dfd.training.saving import WriteBeside
 
     source = find_source(OmegaConf.to_container(cfg.data), Path(cfg.paths.data_dir))  # type: ignore[arg-type]
-    changed = scale_down(cfg) if source.sample else {}
+    changed = scale_down(cfg) if source.sample and not cfg.run else {}
     if source.sample:
         log.warning(banner(cfg.data.title, source, changed))
     folder = runs.run_folder(cfg, f"{source.tag}_{cfg.model.name}")
+    recipe = copy.deepcopy(cfg)
     plain, allow = _resolved(cfg, folder), allowed(cfg.plugins)
     check(plain, allow)
+    check_device(plain["trainer"])
     check_taught(plain)
     data_dir = Path(cfg.paths.data_dir)
     prepared = known = prepare_data(plain["data"], data_dir, allow)
@@ -50,18 +55,24 @@ def train(cfg: DictConfig) -> float:
     if plain["model"].get("outliers"):
         prepared = outliers_for(known, plain, data_dir, allow)
     text = runs.open_folder(folder, cfg)
+    again.write_recipe(folder, recipe)
+    if cfg.run:
+        runs.compare_data(cfg.run, known.manifest.hash)
     started = time.time()
     data, objective = _assemble(plain, prepared, known, allow)
-    trainer = build(plain["trainer"], allow, **_callbacks(plain, allow))
+    trainer = build(plain["trainer"], allow, plugins=[WriteBeside()], **_callbacks(plain, allow))
+    facts = _facts(plain, prepared, objective, text, folder) | {"scaled_down": changed}
+    if trainer.is_global_zero:
+        runs.start_notes(folder, facts)
     watched = _watched(trainer, cfg)
-    _fit(trainer, objective, data, cfg.ckpt_path, folder)
+    with explained(folder, plain["data"]["loader"]["batch_size"]):
+        _fit(trainer, objective, data, cfg.ckpt_path, folder)
     history = _history(trainer)
     if watched is not None and watched.given_up:
         raise Pruned(_metric(history, trainer, cfg.metric))
     if cfg.test and prepared is known:
         trainer.strategy.barrier()  # the first process writes the checkpoint that all of them test
-        facts = _facts(plain, prepared, objective, text, folder) | {"scaled_down": changed, "history": history}
-        _test(trainer, plain, prepared, folder, facts, started)
+        _test(trainer, plain, prepared, folder, facts | {"history": history}, started)
     if sides is not None and trainer.is_global_zero:
         posthoc(load_network(folder, allowed_networks(cfg.plugins)), sides, cfg)
     return _metric(history, trainer, cfg.metric)
@@ -234,7 +245,7 @@ def _metric(history: list[dict[str, float]], trainer: "pl.Trainer", name: str) -
     return min(values) if lower_is_better(name) else max(values)
 
 
-main = command("train", train)
+main = command("train", train, again.primary)
 
 if __name__ == "__main__":
     main()

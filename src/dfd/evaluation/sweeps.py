@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DONE = "done"
-ABSENT = "–"
+ABSENT = "-"
 INK, CARD, FAINT, RED = "#1d2330", "#fefefe", "#9aa1ad", "#c8452d"
 FROM_THE_PAGE = {INK: "var(--ink)", CARD: "var(--card)", FAINT: "var(--muted)", RED: "var(--b)"}  # light and dark
 SPREAD = 0.07  # how far apart the jobs that share a word go through it, so that each can be followed

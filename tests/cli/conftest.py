@@ -1,5 +1,6 @@
 """A user's folder to type commands in."""
 
+import os
 import shlex
 import shutil
 import subprocess
@@ -17,12 +18,18 @@ QUICK = [
 ]  # fmt: skip
 
 
-def run(workplace: Path, command: str, *more: str) -> subprocess.CompletedProcess:
+def run(workplace: Path, command: str, *more: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess:
     words = shlex.split(command.replace("outputs/*", "outputs/demo"))
     script = [f"-mdfd.cli.{words[0][4:]}"] if words[0].startswith("dfd-") else [str(ROOT / words[1])]
     rest = words[1:] if words[0].startswith("dfd-") else words[2:]
     return subprocess.run(
-        [sys.executable, *script, *rest, *more], cwd=workplace, capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, *script, *rest, *more],
+        cwd=workplace,
+        env=os.environ | (env or {}),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
 
 

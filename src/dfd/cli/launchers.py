@@ -4,6 +4,7 @@ A job is packed on this side and done on the other by `Packed.__call__`; what be
 sides must see under the same path. A job whose process dies takes no other with it.
 """
 
+import importlib
 import logging
 import math
 import os
@@ -14,6 +15,7 @@ import sys
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +132,7 @@ class Joblib(Elsewhere):
 
     def ready(self) -> None:
         """Count the GPUs."""
+        _needed("cloudpickle", "joblib", "sweep")
         self.gpus = visible_gpus()
         self.slots = self.n_jobs or max(1, len(self.gpus))
 
@@ -200,7 +203,7 @@ class Ray(Elsewhere):
 
     def ready(self) -> None:
         """Look for Ray; it starts with the first job."""
-        self.ray = _needed("ray", "Ray", "cluster")
+        self.ray = _needed("ray", "ray", "cluster")
 
     def run_all(self, packed: Sequence[Packed]) -> None:
         """Give all jobs to Ray, each a process of its own, and wait for them."""
@@ -212,12 +215,12 @@ class Ray(Elsewhere):
         remote = self.ray.remote(num_cpus=self.num_cpus, num_gpus=gpus, max_retries=0, max_calls=1)(_call)
         running = [remote.remote(job) for job in packed]
         for job, reference in zip(packed, running, strict=True):
-            _wait(job, lambda reference=reference: self.ray.get(reference))
+            _wait(job, partial(self.ray.get, reference))
 
 
 def run_process(job: Packed, environment: dict[str, str]) -> int:
     """Do a job in a fresh process, whose output goes into the job's folder; return its exit code."""
-    from joblib.externals import cloudpickle
+    import cloudpickle
 
     file = job.folder / PACKED
     file.write_bytes(cloudpickle.dumps(job))
@@ -256,8 +259,8 @@ def _wait(job: Packed, result: Callable[[], Any]) -> None:
         log.warning("job %d: its process ended early (%s)", job.number, " ".join(str(error).split())[:300])
 
 
-def _needed(module: str, name: str, extra: str) -> Any:
+def _needed(module: str, launcher: str, extra: str) -> Any:
     try:
-        return __import__(module)
+        return importlib.import_module(module)
     except ImportError as error:
-        raise DfdError(f'hydra/launcher={module} needs {name}: pip install "dfd[{extra}]"') from error
+        raise DfdError(f'hydra/launcher={launcher} needs {module}: pip install "dfd[{extra}]"') from error

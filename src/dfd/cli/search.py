@@ -114,7 +114,9 @@ class Search(Sweeper):
             named = {override.get_key_element() for override in fixed}
             shipped = OmegaConf.to_container(self.config.hparams_search.space, resolve=True)
             assert isinstance(shipped, dict)
-            lines = [f"{key}={values}" for key, values in shipped.items() if values is not None and key not in named]
+            lines = [
+                f"{key!s}={values!s}" for key, values in shipped.items() if values is not None and key not in named
+            ]
             axes = parser.parse_overrides(lines)
         if not axes:
             raise DfdError("nothing to search: name an axis, such as 'optimizer.lr=tag(log, interval(1e-4, 1e-2))'")
@@ -242,7 +244,7 @@ def distribution(axis: Override) -> "BaseDistribution":
     if isinstance(value, RangeSweep) and isinstance(value.start, int) and isinstance(value.step, int):
         steps = list(value.range())
         return kinds.IntDistribution(steps[0], steps[-1], step=value.step)
-    return kinds.CategoricalDistribution(list(axis.sweep_iterator(transformer=Transformer.encode)))
+    return kinds.CategoricalDistribution([str(word) for word in axis.sweep_iterator(transformer=Transformer.encode)])
 
 
 def _example(values: "BaseDistribution") -> Any:

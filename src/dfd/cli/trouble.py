@@ -76,7 +76,9 @@ def explained(folder: Path, batch_size: int) -> Iterator[None]:
                 f"trainer.precision=bf16-mixed; {_kept(folder)}"
             ) from error
         if _disk_full(error):
-            raise DfdError(f"no room to write in {folder}: free some, or set paths.output_dir=; {_kept(folder)}") from error
+            raise DfdError(
+                f"no room to write in {folder}: free some, or set paths.output_dir=; {_kept(folder)}"
+            ) from error
         raise
 
 

@@ -190,8 +190,8 @@ def _style(sweep: Sweep, point: Point, rank: int) -> dict[str, Any]:
     if point.status == DONE and not math.isnan(point.value):
         done = [each.value for each in sweep.points if each.status == DONE and not math.isnan(each.value)]
         share = 1 - rank / max(1, len(done) - 1)
-        colour = colormaps["YlGnBu"](0.3 + 0.6 * share)
-        return {"color": colour, "linewidth": 3.0 if rank == 0 else 1.8, "zorder": 3 + share, "marker": "o", "ms": 4}
+        shade = colormaps["YlGnBu"](0.3 + 0.6 * share)
+        return {"color": shade, "linewidth": 3.0 if rank == 0 else 1.8, "zorder": 3 + share, "marker": "o", "ms": 4}
     colour = RED if point.status == "failed" else FAINT
     return {"color": colour, "linewidth": 1.1, "linestyle": "--", "zorder": 2, "marker": ".", "ms": 4}
 

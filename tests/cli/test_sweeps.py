@@ -1,0 +1,327 @@
+"""Sweeps: searches that go on after a kill, jobs that fail alone, launchers, and a run that is run again."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+
+from dfd.cli import jobs
+from dfd.cli.search import ask, distribution, lower_is_better, open_study, settle
+from dfd.core.errors import DfdError
+from tests.cli.conftest import QUICK, ROOT, run
+
+OPTIONS = OmegaConf.create(
+    {"sampler": "tpe", "startup": 2, "pruner": "median", "warmup": 1, "retries": 1, "seed": 0, "trials": 5}
+)
+TOY = '''
+"""A command as light as can be: its value is a parabola, and it can wait, fail, or kill itself."""
+import os, signal, sys, time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from dfd.cli import app
+from dfd.cli.schema import HparamsSearch
+
+@dataclass
+class Toy:
+    x: float = 0.0
+    kind: str = "good"
+    wait: float = 0.0
+    metric: str = "val/auc"
+    sweep: Any = None
+    ckpt_path: Any = None
+    model: Any = None
+    test: bool = True
+    paths: Any = field(default_factory=lambda: {"output_dir": "outputs"})
+    optimizer: Any = field(default_factory=lambda: {"lr": 0.1, "weight_decay": 0.1})
+    hparams_search: HparamsSearch = field(default_factory=HparamsSearch)
+    defaults: list = field(default_factory=lambda: [
+        "_self_", "_hydra", {"optional augment": None}, {"optional hparams_search": None}])
+
+def toy(cfg):
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    with (folder / "starts.txt").open("a") as file:
+        file.write(f"{os.environ.get('CUDA_VISIBLE_DEVICES', '-')} {os.getpid()}\\n")
+    time.sleep(cfg.wait)
+    if cfg.kind == "bad":
+        raise ValueError("this one is bad")
+    if cfg.kind == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return 1 - (cfg.x - 0.3) ** 2
+
+if __name__ == "__main__":
+    ConfigStore.instance().store(name="toy", node=Toy)
+    app.command("toy", toy)()
+'''
+
+
+def toy(folder: Path, *words: str, **options) -> subprocess.CompletedProcess:
+    (folder / "toy.py").write_text(TOY)
+    command = [sys.executable, "toy.py", *words]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False, **options)
+
+
+def the_sweep(folder: Path) -> Path:
+    (sweep,) = (folder / "outputs" / "sweeps").iterdir()
+    return sweep
+
+
+def axis(text: str):
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    return OverridesParser.create().parse_override(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a=interval(0.5,2)", ("FloatDistribution", 0.5, 2.0, False)),
+        ("a=tag(log, interval(1e-4, 1e-2))", ("FloatDistribution", 1e-4, 1e-2, True)),
+        ("a=int(interval(1, 5))", ("IntDistribution", 1, 4, False)),
+        ("a=int(tag(log, interval(1, 65)))", ("IntDistribution", 1, 64, True)),
+        ("a=range(1,8,3)", ("IntDistribution", 1, 7, False)),
+    ],
+)
+def test_hydras_axes_become_distributions(text, expected):
+    found = distribution(axis(text))
+    assert (type(found).__name__, found.low, found.high, found.log) == expected
+
+
+@pytest.mark.parametrize("text", ["a=choice(x,y)", "a=x,y", "a=range(0.0,1.0,0.5)"])
+def test_choices_stay_words(text):
+    found = distribution(axis(text))
+    assert list(found.choices) == (["0.0", "0.5"] if "range" in text else ["x", "y"])
+
+
+@pytest.mark.parametrize("text", ["a=interval(2,1)", "a=tag(log, interval(0,1))"])
+def test_an_interval_that_is_none_is_said(text):
+    with pytest.raises(DfdError, match="an interval goes up"):
+        distribution(axis(text))
+
+
+def search(folder: Path, stop_after: int | None = None, trials: int = 6) -> list[dict]:
+    """A search in this process, whose study is opened anew before every trial if it is interrupted."""
+    space = {"x": distribution(axis("x=interval(0,1)"))}
+    study = open_study(folder, OPTIONS, "val/auc")
+    while len(study.trials) < trials:
+        if stop_after is not None and len(study.trials) >= stop_after:
+            study = open_study(folder, OPTIONS, "val/auc")
+        trial = ask(study, space, OPTIONS)
+        place = folder / f"trial_{trial.number}"
+        place.mkdir()
+        jobs.write(place, jobs.Job(trial.number, [], jobs.DONE, 1 - (trial.params["x"] - 0.3) ** 2))
+        settle(study, folder, 1, {})
+    return [trial.params for trial in study.trials]
+
+
+def test_an_interrupted_search_proposes_what_an_uninterrupted_one_does(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    assert search(tmp_path / "a") == search(tmp_path / "b", stop_after=2)
+
+
+@pytest.mark.parametrize(
+    ("job", "state"),
+    [
+        (jobs.Job(0, status=jobs.DONE, value=0.8), "COMPLETE"),
+        (jobs.Job(0, status=jobs.DONE, value=float("nan")), "FAIL"),
+        (jobs.Job(0, status=jobs.PRUNED, value=0.5), "PRUNED"),
+        (jobs.Job(0, status=jobs.FAILED, reason="out of memory"), "FAIL"),
+        (jobs.Job(0, status=jobs.RUNNING, starts=1), "RUNNING"),
+        (jobs.Job(0, status=jobs.STOPPED, starts=1), "RUNNING"),
+        (jobs.Job(0, status=jobs.RUNNING, starts=2), "FAIL"),
+        (None, "RUNNING"),
+    ],
+)
+def test_what_failed_is_told_from_what_was_killed(tmp_path, job, state):
+    study = open_study(tmp_path, OPTIONS, "val/auc")
+    ask(study, {"x": distribution(axis("x=interval(0,1)"))}, OPTIONS)
+    if job is not None:
+        (tmp_path / "trial_0").mkdir()
+        jobs.write(tmp_path / "trial_0", job)
+    again = settle(study, tmp_path, 1, {})
+    assert study.trials[0].state.name == state
+    assert [trial.number for trial in again] == ([0] if state == "RUNNING" else [])
+    if state == "FAIL":
+        assert study.trials[0].user_attrs["reason"]
+        assert jobs.read(tmp_path / "trial_0").status == jobs.FAILED
+
+
+@settings(max_examples=20, deadline=None)
+@given(cut=st.integers(1, 60))
+def test_a_journal_that_ends_in_half_a_line_is_mended(tmp_path_factory, cut):
+    folder = tmp_path_factory.mktemp("study")
+    study = open_study(folder, OPTIONS, "val/auc")
+    study.tell(ask(study, {"x": distribution(axis("x=interval(0,1)"))}, OPTIONS).number, 0.5)
+    journal = folder / "optuna.journal"
+    content = journal.read_bytes()
+    journal.write_bytes(content + content.splitlines()[0][:cut])
+    study = open_study(folder, OPTIONS, "val/auc")
+    assert study.best_value == 0.5
+    ask(study, {"x": distribution(axis("x=interval(0,1)"))}, OPTIONS)
+    assert len(open_study(folder, OPTIONS, "val/auc").trials) == 2
+
+
+def test_losses_are_searched_downwards():
+    assert lower_is_better("val/loss")
+    assert not lower_is_better("val/auc")
+
+
+@pytest.mark.slow
+def test_a_search_that_is_killed_goes_on_with_the_same_command(tmp_path):
+    words = ["hparams_search=optuna", "x=interval(0,1)", "hparams_search.trials=6", "wait=0.3"]
+    (tmp_path / "toy.py").write_text(TOY)
+    first = subprocess.Popen([sys.executable, "toy.py", *words], cwd=tmp_path, stderr=subprocess.DEVNULL)
+    for _ in range(300):
+        if list(tmp_path.glob("outputs/sweeps/*/trial_2/starts.txt")):
+            break
+        time.sleep(0.1)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    sweep = the_sweep(tmp_path)
+    assert jobs.read(sweep / "trial_2").status == jobs.RUNNING
+    done = toy(tmp_path, *words)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "trials that were interrupted go on: 2" in done.stderr, done.stderr
+    table = pd.read_csv(the_sweep(tmp_path) / "sweep.csv")
+    assert sorted(table["job"]) == list(range(6))
+    assert set(table["status"]) == {"done"}
+    starts = [len((sweep / f"trial_{n}" / "starts.txt").read_text().splitlines()) for n in range(6)]
+    assert starts == [1, 1, 2, 1, 1, 1]
+    for name in ("parameters.png", "parameters.svg", "sweep.html"):
+        assert (sweep / name).stat().st_size > 1000
+    more = toy(tmp_path, *words[:2], "hparams_search.trials=7", "wait=0.3")
+    assert more.returncode == 0, more.stderr[-2000:]
+    assert len(jobs.read_all(the_sweep(tmp_path))) == 7
+
+
+@pytest.mark.slow
+def test_a_job_that_fails_stops_no_other_and_is_listed(tmp_path):
+    done = toy(tmp_path, "-m", "kind=good,bad", "x=0.1,0.2", "sweep=mine")
+    assert done.returncode == 1
+    assert "job 2 failed: ValueError: this one is bad" in done.stderr
+    assert "Traceback" not in done.stderr
+    table = pd.read_csv(the_sweep(tmp_path) / "sweep.csv")
+    assert table["status"].tolist() == ["done", "done", "failed", "failed"]
+    assert table["x"].tolist()[:2] == [0.2, 0.1]  # the best first
+    again = toy(tmp_path, "-m", "kind=good,bad", "x=0.1,0.2", "sweep=mine")  # what failed is tried again, no more
+    starts = [len(p.read_text().splitlines()) for p in sorted(the_sweep(tmp_path).glob("*/starts.txt"))]
+    assert starts == [1, 1, 2, 2]
+    assert again.returncode == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "launcher",
+    [
+        ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"],
+        ["hydra/launcher=submitit", "hydra.launcher.cluster=local", "hydra.launcher.parameters.gpus_per_node=0"],
+        ["hydra/launcher=ray"],
+    ],
+    ids=["joblib", "submitit", "ray"],
+)
+def test_every_launcher_does_all_jobs_though_one_is_killed(tmp_path, launcher):
+    if "ray" in launcher[0]:
+        pytest.importorskip("ray")
+    done = toy(tmp_path, "-m", "kind=good,killed", "x=0.1,0.3", "sweep=mine", *launcher)
+    assert done.returncode == 1, done.stderr[-3000:]
+    found = jobs.read_all(the_sweep(tmp_path))
+    assert [job.status for job in found] == ["done", "done", "failed", "failed"], done.stderr[-3000:]
+    assert found[1].value == pytest.approx(1.0)
+    assert "its process died" in found[2].reason
+
+
+@pytest.mark.slow
+def test_joblib_gives_every_job_a_gpu_of_its_own(tmp_path):
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "3,5"}
+    done = toy(tmp_path, "-m", "x=0.1,0.2,0.3", "wait=1", "hydra/launcher=joblib", env=environment)
+    assert done.returncode == 0, done.stderr[-2000:]
+    seen = [path.read_text().split()[0] for path in the_sweep(tmp_path).glob("*/starts.txt")]
+    assert set(seen) == {"3", "5"}
+
+
+@pytest.mark.slow
+def test_a_search_over_a_launcher_gives_a_trial_up_that_dies_again_and_again(tmp_path):
+    words = [
+        "hparams_search=optuna",
+        "x=interval(0,1)",
+        "kind=killed",
+        "hparams_search.trials=5",
+        "hydra/launcher=joblib",
+    ]
+    done = toy(tmp_path, *words, "hparams_search.retries=1", "hydra.launcher.n_jobs=3")
+    assert done.returncode == 1
+    assert "its first 3 trials all failed" in done.stderr
+    assert {job.reason for job in jobs.read_all(the_sweep(tmp_path))} == {"its process died 2 times"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("python train.py -m model=meso optimizer.lrr=1,2", "did you mean 'lr'"),
+        ("python train.py -m model=meso optimizr.lr=1,2", "did you mean 'optimizer'"),
+        ("python train.py -m hparams_search=optuna model=meso 'optimizer.lrr=interval(0,1)'", "did you mean 'lr'"),
+        ("python train.py -m hparams_search=optuna model=meso 'optimizer.lr=interval(1,0)'", "an interval goes up"),
+        ("python train.py -m model=meso 'optimizer.lr=interval(0,1)'", "does not support sweep type"),
+        ("python train.py -m model=meso,vit hydra/launcher=submitit", "no SLURM here"),
+        ("python train.py model=meso trainer.accelerator=gpu", "trainer.accelerator=gpu: no such device here"),
+        ("python train.py model=meso trainer.accelerator=abacus", "allowed are auto, gpu, cpu"),
+        ("python train.py model=meso trainer=cpu trainer.precision=16-mixed", "a CPU cannot do it"),
+        ("python train.py model=meso trainer.precision=8-bit", "allowed are 32-true"),
+        ("python train.py run=nowhere", "no run at nowhere"),
+        ("python train.py run=outputs", "holds no recipe.yaml"),
+        ("python train.py run=outputs/demo experiment=demo", "give one of them"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(workplace, command, message):
+    done = run(workplace, command, env={"CUDA_VISIBLE_DEVICES": ""})
+    assert done.returncode == 2, done.stderr[-2000:]
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("error: ")
+    assert message in last
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_a_run_is_run_again_with_the_same_result_and_with_another_value(workplace):
+    demo = workplace / "outputs/demo"
+    assert {"config.yaml", "recipe.yaml", "facts.json"} <= {path.name for path in demo.iterdir()}
+    facts = json.loads((demo / "facts.json").read_text())
+    assert {"git", "python", "torch"} <= set(facts["environment"])
+    assert len(facts["manifest"]) > 5
+    done = run(workplace, "python train.py run=outputs/demo name=again test=false")
+    assert done.returncode == 0, done.stderr[-2000:]
+    again = workplace / "outputs/again"
+    pd.testing.assert_frame_equal(pd.read_csv(demo / "metrics.csv"), pd.read_csv(again / "metrics.csv"))
+    done = run(workplace, "python train.py run=outputs/demo name=other test=false seed=7 optimizer=sgd trainer=cpu")
+    assert done.returncode == 0, done.stderr[-2000:]
+    before, now = (OmegaConf.load(workplace / "outputs" / name / "config.yaml") for name in ("demo", "other"))
+    assert (now.seed, now.optimizer["_target_"], now.data) == (7, "torch.optim.SGD", before.data)
+    assert str(workplace / "outputs/other") in now.callbacks.checkpoint.dirpath
+    shutil.rmtree(again)
+
+
+@pytest.mark.slow
+def test_a_search_trains_and_prunes(workplace):
+    command = "python train.py -m hparams_search=optuna model=meso data=ffpp hparams_search.trials=4 sweep=pruned"
+    wide = "optimizer.lr=choice(0.003,0.0)"  # what does not learn is given up
+    options = ["hparams_search.startup=1", "hparams_search.warmup=0", "trainer.max_epochs=2", wide]
+    done = run(workplace, command, *(word for word in QUICK if "max_epochs" not in word), *options)
+    assert done.returncode == 0, done.stderr[-2000:]
+    table = pd.read_csv(workplace / "outputs/sweeps/pruned/sweep.csv")
+    assert set(table["status"]) <= {"done", "pruned"}
+    assert len(table) == 4
+    assert (ROOT / "configs/hparams_search/optuna.yaml").is_file()

@@ -286,8 +286,9 @@ def test_a_search_over_a_launcher_gives_a_trial_up_that_dies_again_and_again(tmp
         ("python train.py run=outputs/demo experiment=demo", "give one of them"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(workplace, command, message):
-    done = run(workplace, command, env={"CUDA_VISIBLE_DEVICES": ""})
+def test_what_is_wrong_is_said_in_one_line(tmp_path, command, message):
+    (tmp_path / "outputs").mkdir()
+    done = run(tmp_path, command, env={"CUDA_VISIBLE_DEVICES": ""})
     assert done.returncode == 2, done.stderr[-2000:]
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("error: ")

@@ -89,9 +89,9 @@ def run_job(task: Callable[[DictConfig], Any], cfg: DictConfig, explain: Callabl
 
     Two processes never do the same job: the second waits for the first, and takes its result.
     """
-    if any(int(os.environ.get(rank) or 0) > 0 for rank in RANKS):
-        return _value(task(cfg))  # one of several processes of a job: the first of them keeps the book
     folder = Path(HydraConfig.get().runtime.output_dir)
+    if any(int(os.environ.get(rank) or 0) > 0 for rank in RANKS):
+        return _follow(task, cfg, folder)
     with FileLock(folder / LOCK):
         before = read(folder)
         if before is not None and before.finished:
@@ -100,7 +100,8 @@ def run_job(task: Callable[[DictConfig], Any], cfg: DictConfig, explain: Callabl
         job = Job(int(HydraConfig.get().job.num), list(HydraConfig.get().overrides.task))
         if before is not None:
             job = replace(job, starts=before.starts + 1)
-            _go_on(cfg, folder)
+            if not _go_on(cfg, folder):
+                shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # what was left before a first epoch
         write(folder, job)
         job = _done(task, cfg, job, explain)
         write(folder, job)
@@ -130,14 +131,23 @@ def _done(task: Callable[[DictConfig], Any], cfg: DictConfig, job: Job, explain:
     return replace(job, seconds=round(time.time() - started, 1))
 
 
-def _go_on(cfg: DictConfig, folder: Path) -> None:
+def _follow(task: Callable[[DictConfig], Any], cfg: DictConfig, folder: Path) -> float:
+    """Be one of the other processes of a job, whose first one keeps the book."""
+    known = read(folder)
+    if known is not None and known.finished:
+        return known.score
+    _go_on(cfg, folder)
+    return _value(task(cfg))
+
+
+def _go_on(cfg: DictConfig, folder: Path) -> bool:
     """Let a training that was killed go on from its last checkpoint, if it had come to one."""
     if "ckpt_path" not in cfg or cfg.ckpt_path is not None:
-        return
-    if (folder / "checkpoints" / "last.ckpt").is_file():
+        return True
+    found = (folder / "checkpoints" / "last.ckpt").is_file()
+    if found:
         OmegaConf.update(cfg, "ckpt_path", "last")
-    else:
-        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    return found
 
 
 def _value(returned: Any) -> float:

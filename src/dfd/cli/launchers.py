@@ -127,13 +127,15 @@ class Joblib(Elsewhere):
     joblib's own processes are not used: they end the whole sweep when one of them is killed, and keep GPU memory.
     """
 
-    def __init__(self, n_jobs: int | None = None) -> None:
+    def __init__(self, n_jobs: int | None = None, gpus_per_job: int = 1) -> None:
         self.n_jobs = n_jobs
+        self.gpus_per_job = gpus_per_job
 
     def ready(self) -> None:
         """Count the GPUs."""
         _needed("cloudpickle", "joblib", "sweep")
-        self.gpus = visible_gpus()
+        gpus, each = visible_gpus(), self.gpus_per_job
+        self.gpus = [",".join(gpus[i : i + each]) for i in range(0, len(gpus) - each + 1, each)]
         self.slots = self.n_jobs or max(1, len(self.gpus))
 
     def run_all(self, packed: Sequence[Packed]) -> None:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 DONE = "done"
 ABSENT = "-"
 INK, CARD, FAINT, RED = "#1d2330", "#fefefe", "#9aa1ad", "#c8452d"
-FROM_THE_PAGE = {INK: "var(--ink)", CARD: "var(--card)", FAINT: "var(--muted)", RED: "var(--b)"}  # light and dark
 SPREAD = 0.07  # how far apart the jobs that share a word go through it, so that each can be followed
 LOG_FROM = 30.0  # an axis whose values span so large a factor is logarithmic
 SHOWN = 40  # jobs in the terminal
@@ -106,7 +105,7 @@ def write_sweep(sweep: Sweep, folder: Path) -> Path:
         figure.savefig(folder / "parameters.png", dpi=150)
         drawn = _svg(figure)
         (folder / "parameters.svg").write_text(drawn)
-        pictures.append((f"Parameters against {sweep.metric}", _inline(drawn)))
+        pictures.append((f"Parameters against {sweep.metric}", drawn[drawn.find("<svg") :]))
     page = folder / "sweep.html"
     page.write_text(render("sweep", pictures, title=sweep.title, sweep=sweep, score=_score, time=_duration))
     return page
@@ -204,14 +203,6 @@ def _svg(figure: "Figure") -> str:
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "dfd", "font.family": "sans-serif"}):
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
     return text.getvalue()
-
-
-def _inline(drawn: str) -> str:
-    """Return an SVG file as part of a page, in whose colours it is drawn."""
-    inline = drawn[drawn.find("<svg") :]
-    for colour, variable in FROM_THE_PAGE.items():
-        inline = inline.replace(colour, variable)
-    return inline
 
 
 def _long(sweep: Sweep) -> pd.DataFrame:

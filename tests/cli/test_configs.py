@@ -38,7 +38,19 @@ def test_every_model_with_every_dataset(model, data):
     ("group", "name"),
     [
         (g, n)
-        for g in ("optimizer", "scheduler", "augment", "trainer", "callbacks", "logger", "experiment", "debug")
+        for g in (
+            "optimizer",
+            "scheduler",
+            "augment",
+            "trainer",
+            "callbacks",
+            "logger",
+            "experiment",
+            "debug",
+            "hparams_search",
+            "hydra/launcher",
+            "hydra/sweeper",
+        )
         for n in names(g)
     ],
 )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from dfd.cli import jobs
+from dfd.cli.launchers import Submitit
 from dfd.cli.search import ask, distribution, lower_is_better, open_study, settle
 from dfd.core.errors import DfdError
 from tests.cli.conftest import QUICK, ROOT, run
@@ -326,3 +328,57 @@ def test_a_search_trains_and_prunes(workplace):
     assert set(table["status"]) <= {"done", "pruned"}
     assert len(table) == 4
     assert (ROOT / "configs/hparams_search/optuna.yaml").is_file()
+
+
+def scripts_of_the_docs() -> list[str]:
+    text = (ROOT / "docs/cluster.md").read_text()
+    return re.findall(r"```bash\n(#!/bin/bash\n.*?)```", text, re.DOTALL)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("script", "argument", "said"),
+    [
+        (
+            next(text for text in scripts_of_the_docs() if "train.py" in text),
+            "x=0.3",
+            "best: outputs/sweeps/job-0/0_x=0.3",
+        ),
+        (next(text for text in scripts_of_the_docs() if "preprocess.py" in text), "data=dfdc", "shard: 0/50"),
+    ],
+    ids=["train", "faces"],
+)
+def test_the_batch_scripts_of_the_docs_run_dry(tmp_path, script, argument, said):
+    (tmp_path / "job.sbatch").write_text(script)
+    (tmp_path / "toy.py").write_text(TOY)
+    stub = tmp_path / "srun"  # a small command stands in for the training, the faces are only composed
+    stub.write_text(
+        f'#!/bin/bash\n[ "$2" = train.py ] && exec {sys.executable} toy.py "${{@:3}}"\n'
+        f'exec {sys.executable} {ROOT}/"${{@:2}}" --cfg job\n'
+    )
+    stub.chmod(0o755)
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    command = ["bash", "job.sbatch", argument]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert said in done.stdout
+
+
+def test_a_slurm_array_asks_for_what_the_configuration_says(tmp_path, monkeypatch):
+    submitit = pytest.importorskip("submitit")
+    (tmp_path / "srun").touch(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    node = OmegaConf.load(ROOT / "configs/hydra/launcher/submitit.yaml")
+    launcher = Submitit(node.cluster, OmegaConf.to_container(node.parameters))
+    launcher.ready()
+    executor = submitit.AutoExecutor(folder=tmp_path / "%j", cluster="slurm")
+    executor.update_parameters(name="dfd", **launcher.parameters)
+    text = executor._executor._make_submission_file_text("command", "uid")
+    for line in ("--gpus-per-node=1", "--cpus-per-task=8", "--time=720", "--mem=32GB", "--ntasks-per-node=1"):
+        assert f"#SBATCH {line}" in text
+    assert launcher.slots == 8
+
+
+def test_the_table_of_sizes_in_the_docs_is_what_the_script_prints():
+    done = subprocess.run([sys.executable, str(ROOT / "scripts/sizing.py")], capture_output=True, text=True, check=True)
+    assert done.stdout in (ROOT / "docs/cluster.md").read_text()

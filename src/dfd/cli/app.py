@@ -143,7 +143,7 @@ def _explain(error: Exception) -> str:
     unknown = re.search(r"Could not override '([\w.]+)'", line)
     hint = ""
     if unknown:
-        at_fault = re.search(r"Key '(\w+)' is not in struct", str(error.__cause__ or error))
+        at_fault = re.search(r"Key '(\w+)' (?:is )?not in", str(error.__cause__ or error))
         key = at_fault[1] if at_fault else unknown[1].rpartition(".")[2]
         added = f" (if its class takes it, add it: +{unknown[1]}=...)"
         hint = did_you_mean(key, _known_keys() - {key}) or added

@@ -8,7 +8,7 @@ import torch
 
 from dfd.cli.trouble import check_device, explained
 from dfd.core.errors import DfdError
-from dfd.training.saving import WriteBeside
+from dfd.training.saving import WriteBeside, write_beside
 
 TRAINER = {"accelerator": "cpu", "devices": 1, "precision": "32-true"}
 
@@ -106,3 +106,14 @@ def test_a_full_disk_leaves_the_old_checkpoint_and_says_so(tmp_path):
     assert path.read_bytes() == before
     assert [each.name for each in path.parent.iterdir()] == ["last.ckpt"]
     assert torch.load(path, weights_only=True)["weights"].shape == (10,)
+
+
+def test_a_trainer_writes_so_unless_its_strategy_has_its_own_way():
+    import pytorch_lightning as pl
+    from pytorch_lightning.strategies import ModelParallelStrategy
+
+    trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+    write_beside(trainer)
+    assert isinstance(trainer.strategy.checkpoint_io, WriteBeside)
+    sharded = pl.Trainer(accelerator="cpu", strategy=ModelParallelStrategy(), logger=False, enable_checkpointing=False)
+    write_beside(sharded)

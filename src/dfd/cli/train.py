@@ -37,7 +37,7 @@ def train(cfg: DictConfig) -> float:
     """Train, test and report one run; return the value that a sweep optimises."""
     from dfd.cli.ood import posthoc
     from dfd.training.checkpoint import load_network
-    from dfd.training.saving import WriteBeside
+    from dfd.training.saving import write_beside
 
     source = find_source(OmegaConf.to_container(cfg.data), Path(cfg.paths.data_dir))  # type: ignore[arg-type]
     changed = scale_down(cfg) if source.sample and not cfg.run else {}
@@ -60,7 +60,8 @@ def train(cfg: DictConfig) -> float:
         runs.compare_data(cfg.run, known.manifest.hash)
     started = time.time()
     data, objective = _assemble(plain, prepared, known, allow)
-    trainer = build(plain["trainer"], allow, plugins=[WriteBeside()], **_callbacks(plain, allow))
+    trainer = build(plain["trainer"], allow, **_callbacks(plain, allow))
+    write_beside(trainer)
     facts = _facts(plain, prepared, objective, text, folder) | {"scaled_down": changed}
     if trainer.is_global_zero:
         runs.start_notes(folder, facts)

@@ -237,12 +237,12 @@ def test_a_job_that_fails_stops_no_other_and_is_listed(tmp_path):
 def test_every_launcher_does_all_jobs_though_one_is_killed(tmp_path, launcher):
     if "ray" in launcher[0]:
         pytest.importorskip("ray")
-    done = toy(tmp_path, "-m", "kind=good,killed", "x=0.1,0.3", "sweep=mine", *launcher)
+    done = toy(tmp_path, "-m", "kind=killed,good", "x=0.3", "sweep=mine", *launcher)
     assert done.returncode == 1, done.stderr[-3000:]
     found = jobs.read_all(the_sweep(tmp_path))
-    assert [job.status for job in found] == ["done", "done", "failed", "failed"], done.stderr[-3000:]
+    assert [job.status for job in found] == ["failed", "done"], done.stderr[-3000:]
     assert found[1].value == pytest.approx(1.0)
-    assert "its process died" in found[2].reason
+    assert "its process died" in found[0].reason
 
 
 @pytest.mark.slow
@@ -309,7 +309,7 @@ def test_a_run_is_run_again_with_the_same_result_and_with_another_value(workplac
     assert done.returncode == 0, done.stderr[-2000:]
     again = workplace / "outputs/again"
     pd.testing.assert_frame_equal(pd.read_csv(demo / "metrics.csv"), pd.read_csv(again / "metrics.csv"))
-    done = run(workplace, "python train.py run=outputs/demo name=other test=false seed=7 optimizer=sgd trainer=cpu")
+    done = run(workplace, "python train.py run=outputs/demo name=other test=false seed=7 optimizer=sgd")
     assert done.returncode == 0, done.stderr[-2000:]
     before, now = (OmegaConf.load(workplace / "outputs" / name / "config.yaml") for name in ("demo", "other"))
     assert (now.seed, now.optimizer["_target_"], now.data) == (7, "torch.optim.SGD", before.data)

@@ -37,7 +37,6 @@ def train(cfg: DictConfig) -> float:
     """Train, test and report one run; return the value that a sweep optimises."""
     from dfd.cli.ood import posthoc
     from dfd.training.checkpoint import load_network
-    from dfd.training.saving import write_beside
 
     source = find_source(OmegaConf.to_container(cfg.data), Path(cfg.paths.data_dir))  # type: ignore[arg-type]
     changed = scale_down(cfg) if source.sample and not cfg.run else {}
@@ -45,27 +44,19 @@ def train(cfg: DictConfig) -> float:
         log.warning(banner(cfg.data.title, source, changed))
     folder = runs.run_folder(cfg, f"{source.tag}_{cfg.model.name}")
     recipe = copy.deepcopy(cfg)
-    plain, allow = _resolved(cfg, folder), allowed(cfg.plugins)
-    check_device(plain["trainer"])
-    check(plain, allow)
-    check_taught(plain)
+    plain, allow = _checked(cfg, folder), allowed(cfg.plugins)
     data_dir = Path(cfg.paths.data_dir)
     prepared = known = prepare_data(plain["data"], data_dir, allow)
     sides = _sides(cfg, plain, data_dir, allow)
     if plain["model"].get("outliers"):
         prepared = outliers_for(known, plain, data_dir, allow)
-    text = runs.open_folder(folder, cfg)
-    again.write_recipe(folder, recipe)
-    if cfg.run:
-        runs.compare_data(cfg.run, known.manifest.hash)
+    text = _open_folder(folder, cfg, recipe, known)
     started = time.time()
     data, objective = _assemble(plain, prepared, known, allow)
-    trainer = build(plain["trainer"], allow, **_callbacks(plain, allow))
-    write_beside(trainer)
+    trainer, watched = _trainer(cfg, plain, allow)
     facts = _facts(plain, prepared, objective, text, folder) | {"scaled_down": changed}
     if trainer.is_global_zero:
         runs.start_notes(folder, facts)
-    watched = _watched(trainer, cfg)
     with explained(folder, plain["data"]["loader"]["batch_size"]):
         _fit(trainer, objective, data, cfg.ckpt_path, folder)
     history = _history(trainer)
@@ -95,12 +86,25 @@ def _sides(cfg: DictConfig, plain: dict[str, Any], data_dir: Path, allow: tuple[
         return None
 
 
-def _resolved(cfg: DictConfig, folder: Path) -> dict[str, Any]:
-    """Fix what only this run knows, and give the configuration as plain values."""
+def _checked(cfg: DictConfig, folder: Path) -> dict[str, Any]:
+    """Fix what only this run knows, and give the configuration as plain values, if all of it can be built here."""
     OmegaConf.update(cfg, "run_dir", str(folder))
     for key in ("data_dir", "output_dir"):
         OmegaConf.update(cfg, f"paths.{key}", str(Path(cfg.paths[key]).absolute()))
-    return OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
+    plain: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
+    check_device(plain["trainer"])
+    check(plain, allowed(cfg.plugins))
+    check_taught(plain)
+    return plain
+
+
+def _open_folder(folder: Path, cfg: DictConfig, recipe: DictConfig, known: Prepared) -> str:
+    """Write the configuration into the run folder, as composed and as resolved; return the latter."""
+    text = runs.open_folder(folder, cfg)
+    again.write_recipe(folder, recipe)
+    if cfg.run:
+        runs.compare_data(cfg.run, known.manifest.hash)
+    return text
 
 
 def _assemble(
@@ -140,15 +144,18 @@ def _callbacks(plain: dict[str, Any], allow: tuple[str, ...]) -> dict[str, Any]:
     return {key: [build(node, allow) for node in named.values() if node] for key, named in nodes.items()}
 
 
-def _watched(trainer: "pl.Trainer", cfg: DictConfig) -> "Watched | None":
-    """Let the search that a run is a trial of watch it."""
-    if cfg.hparams_search.trial is None:
-        return None
+def _trainer(cfg: DictConfig, plain: dict[str, Any], allow: tuple[str, ...]) -> "tuple[pl.Trainer, Watched | None]":
+    """Return a trainer, and what watches it if its run is a trial of a search."""
+    from dfd.training.saving import write_beside
     from dfd.training.watching import Watched
 
+    trainer = build(plain["trainer"], allow, **_callbacks(plain, allow))
+    write_beside(trainer)
+    if cfg.hparams_search.trial is None:
+        return trainer, None
     watched = Watched(cfg.metric, watch(cfg, Path(HydraConfig.get().sweep.dir)))
-    trainer.callbacks.insert(0, watched)  # type: ignore[attr-defined]
-    return watched
+    trainer.callbacks.insert(0, watched)
+    return trainer, watched
 
 
 def _fit(trainer: "pl.Trainer", objective: Any, data: Any, ckpt_path: str | None, folder: Path) -> None:

@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 
 from dfd.cli import jobs
 from dfd.cli.launchers import Submitit
-from dfd.cli.search import ask, distribution, lower_is_better, open_study, settle
+from dfd.cli.search import ask, distribution, lower_is_better, mend, open_study, settle
 from dfd.core.errors import DfdError
 from tests.cli.conftest import QUICK, ROOT, run
 
@@ -170,6 +170,7 @@ def test_a_journal_that_ends_in_half_a_line_is_mended(tmp_path_factory, cut):
     journal = folder / "optuna.journal"
     content = journal.read_bytes()
     journal.write_bytes(content + content.splitlines()[0][:cut])
+    mend(journal)
     study = open_study(folder, OPTIONS, "val/auc")
     assert study.best_value == 0.5
     ask(study, {"x": distribution(axis("x=interval(0,1)"))}, OPTIONS)

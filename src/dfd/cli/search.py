@@ -77,6 +77,7 @@ class Search(Sweeper):
     def _search(self, folder: Path, fixed: list[str], space: "Mapping[str, BaseDistribution]") -> None:
         assert self.config is not None
         options = self.config.hparams_search
+        mend(folder / JOURNAL)
         study = open_study(folder, options, self.config.metric)
         if study.trials:
             log.info("the search in %s goes on: %s", folder, counted(study))
@@ -178,22 +179,21 @@ def settle(study: "Study", folder: Path, retries: int, launched: Mapping[int, in
             study.tell(trial.number, job.score)
         elif job.status == jobs.PRUNED:
             study.tell(trial.number, state=state.PRUNED)
-        elif job.status in UNFINISHED and max(job.starts, launched.get(trial.number, 0)) <= retries:
+        elif job.status in UNFINISHED and (starts := max(job.starts, launched.get(trial.number, 0))) <= retries:
             again.append(trial)
+        elif job.status in UNFINISHED:
+            _fail(study, trial, jobs.failed(job, f"its process died {starts} times"))
+        elif job.status == jobs.DONE:
+            _fail(study, trial, jobs.failed(job, "its metric is not a number"))
         else:
             _fail(study, trial, job)
     return again
 
 
 def _fail(study: "Study", trial: "FrozenTrial", job: jobs.Job) -> None:
-    """Give a trial up: it failed by itself, or its process died too often."""
-    state = _optuna().trial.TrialState
-    if job.status == jobs.DONE:
-        job = jobs.failed(job, "its metric is not a number")
-    elif job.status != jobs.FAILED:
-        job = jobs.failed(job, f"its process died {job.starts} times")
-    _optuna().trial.Trial(study, trial._trial_id).set_user_attr("reason", job.reason)
-    study.tell(trial.number, state=state.FAIL)
+    optuna = _optuna()
+    optuna.trial.Trial(study, trial._trial_id).set_user_attr("reason", job.reason)
+    study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
 
 
 def _overrides(trial: "FrozenTrial", fixed: list[str]) -> list[str]:
@@ -254,13 +254,14 @@ def _example(values: "BaseDistribution") -> Any:
 def _storage(folder: Path) -> Any:
     """Open the journal: appended to under a lock that NFS has, one line at a time; SQLite has no such lock there."""
     optuna = _optuna()
-    path = folder / JOURNAL
-    _mend(path)
-    return optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path)))
+    return optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(folder / JOURNAL)))
 
 
-def _mend(path: Path) -> None:
-    """Cut off a last line that a full disk or a power cut left unfinished: Optuna would refuse the file for good."""
+def mend(path: Path) -> None:
+    """Cut off a last line that a full disk or a power cut left unfinished: Optuna would refuse the file for good.
+
+    Only whoever leads the search does so, before its jobs begin: a line may also be unfinished because it is written.
+    """
     content = path.read_bytes() if path.is_file() else b""
     if content and not content.endswith(b"\n"):
         with path.open("r+b") as file:

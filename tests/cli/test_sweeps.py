@@ -319,6 +319,14 @@ def test_a_run_is_run_again_with_the_same_result_and_with_another_value(workplac
 
 
 @pytest.mark.slow
+def test_trainings_on_several_processes_ask_for_a_launcher(workplace):
+    command = "python train.py -m model=meso data=ffpp seed=1 trainer=ddp trainer.devices=2 trainer.accelerator=cpu"
+    done = run(workplace, command, *QUICK)
+    assert done.returncode == 1
+    assert "add hydra/launcher=joblib" in done.stderr
+
+
+@pytest.mark.slow
 def test_a_search_trains_and_prunes(workplace):
     command = "python train.py -m hparams_search=optuna model=meso data=ffpp hparams_search.trials=4 sweep=pruned"
     wide = "optimizer.lr=choice(0.003,0.0)"  # what does not learn is given up

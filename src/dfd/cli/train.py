@@ -10,7 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from dfd.cli import again, runs
-from dfd.cli.app import allowed, allowed_networks, command
+from dfd.cli.app import allowed, allowed_networks, command, in_sweep
 from dfd.cli.datasets import Prepared, find_source, prepare_data, shuffled
 from dfd.cli.jobs import Pruned
 from dfd.cli.sample import banner, scale_down
@@ -150,6 +150,12 @@ def _trainer(cfg: DictConfig, plain: dict[str, Any], allow: tuple[str, ...]) -> 
     from dfd.training.watching import Watched
 
     trainer = build(plain["trainer"], allow, **_callbacks(plain, allow))
+    starts_others = trainer.strategy.launcher is not None and trainer.num_devices > 1
+    if starts_others and in_sweep() and HydraConfig.get().launcher["_target_"].endswith(".BasicLauncher"):
+        raise DfdError(
+            f"trainer.devices={trainer.num_devices} in a sweep: every training needs a process that it can start anew, "
+            "add hydra/launcher=joblib"
+        )
     write_beside(trainer)
     if cfg.hparams_search.trial is None:
         return trainer, None

@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import cv2
@@ -30,7 +31,7 @@ class FaceDataModule(pl.LightningDataModule):
     image network sees `eval_frames` frames spread over each video. `view_margin`, `align`, `actors` and `repair` say
     whose face is shown and how much of it (`views.Showing`). `sampling: official` draws clips as TALL's code did.
     Every one of `workers` processes (auto: the cores there are, shared by the processes that train) keeps `prefetch`
-    batches ready; pixels stay uint8 until they are on the device.
+    batches ready; pixels stay uint8 until they are on the device. `cache` is a folder for crops as they are shown.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class FaceDataModule(pl.LightningDataModule):
         repair: Repair = "none",
         sampling: Sampling = "even",
         prefetch: int = 2,
+        cache: str | None = None,
     ) -> None:
         super().__init__()
         self.showing = Showing(view_margin, align, actors, repair)
@@ -64,6 +66,7 @@ class FaceDataModule(pl.LightningDataModule):
         self.balance: Balance = balance
         self.workers = workers
         self.prefetch = prefetch
+        self.cache = Path(cache).expanduser() if cache else None
         self.seed = seed
         self._resume: dict[str, int] = {}
 
@@ -123,7 +126,8 @@ class FaceDataModule(pl.LightningDataModule):
 
     def views(self, records: Sequence[Record], count: int, augment: Augment | None = None) -> Dataset[Views]:
         """Return the views as they are."""
-        return FaceViews(records, self.manifest.folder, self.input, count, augment, self.showing, self.sampling)
+        folder = self.manifest.folder
+        return FaceViews(records, folder, self.input, count, augment, self.showing, self.sampling, self.cache)
 
     def targets(self, records: Sequence[Record]) -> list[int]:
         """Return the class of every record."""

@@ -114,8 +114,9 @@ class StepProfiler(Profiler):
             self._around.callback(lambda: setattr(self, "_flops", float(counter.get_total_flops())))
         elif self.done == self.last + 1:
             self.folder.mkdir(parents=True, exist_ok=True)
-            tracer = self._around.enter_context(torch.profiler.profile(profile_memory=True, record_shapes=True))
-            self._around.push(lambda *_: tracer.export_chrome_trace(str(self.folder / "trace.json")))
+            tracer = torch.profiler.profile(profile_memory=True, record_shapes=True)
+            self._around.callback(tracer.export_chrome_trace, str(self.folder / "trace.json"))  # after it has ended
+            self._around.enter_context(tracer)
 
     def _summed_up(self) -> Profile:
         steps = self.last - self.first
@@ -151,13 +152,16 @@ def peak_memory(device: torch.device) -> float:
 
 def summary_page(profile: Profile) -> str:
     """Return the page that a person reads."""
-    table = Table(title=f"a step of training: {profile.device}, {profile.precision}, mean of {profile.steps}")
+    table = Table()
     for name, justify in (("phase", "left"), ("ms", "right"), ("share", "right")):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
     for name, seconds in (profile.phases | {"a step": profile.step}).items():
         table.add_row(name, f"{1e3 * seconds:,.1f}", f"{seconds / profile.step:.1%}")
     page = io.StringIO()
     console = Console(file=page, width=100)
+    console.print(
+        f"a step of training, mean of {profile.steps}: {profile.device}, {profile.precision}", highlight=False
+    )
     console.print(table)
     counted = f"{profile.flops / 1e9:,.1f} GFLOP a step" if profile.flops else "FLOPs not counted (compiled)"
     console.print(f"{counted}, {profile.flops / profile.step / 1e9:,.1f} GFLOP/s", highlight=False)

@@ -17,7 +17,7 @@ EPOCHS = 6
 TOY = [
     *SMALL, "model=meso", "data=ffpp", "model.network.size=32", "data.loader.batch_size=4", "data.loader.visits=1",
     "data.loader.eval_frames=2", f"trainer.max_epochs={EPOCHS}", "callbacks=ema", "callbacks.figures=null",
-    "callbacks.stop.steps=3", "logger=none", "test=false",
+    "callbacks.stop.steps=3", "logger.tensorboard=null", "callbacks.learning_rate=null", "test=false",
 ]  # fmt: skip
 TWO = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
 

@@ -17,6 +17,7 @@ from dfd.training.callbacks import Ema, History
 from dfd.training.classification import Classification
 from dfd.training.losses import classification_loss
 from dfd.training.schedules import warmup_cosine
+from dfd.training.sharding import Sharded, blocks
 
 logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
 LABEL = torch.tensor([0, 1, 1, 1, 0, 0, 0, 0])  # each process has another share of fakes
@@ -65,38 +66,62 @@ def test_losses_that_weigh_classes_are_those_of_one_process(tmp_path):
         torch.testing.assert_close(together, whole, msg=lambda text, name=name: f"{name}: {text}")
 
 
-def train(rank, manifest, folder, devices, port):
+def train(rank, manifest, folder, devices, port, strategy, ema):
     """Train a small ViT; it has no batch norm, whose statistics are those of a process."""
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "LOCAL_RANK": str(rank)}
     pl.seed_everything(7, verbose=False)
-    network = ImageDetector("vit_tiny_patch16_224", pretrained=False, size=32)
+    network = vit()
     data = FaceDataModule(manifest, network.input, batch_size=8 // devices, visits=2, eval_frames=4, workers=0, seed=7)
     optimizer = functools.partial(torch.optim.SGD, lr=0.03, momentum=0.9, weight_decay=0.01)
     objective = Classification(network, optimizer, warmup_cosine, per_class="global")
+    strategy = Sharded() if strategy == "sharded" else strategy
+    callbacks = [History(), Ema(decay=0.9)] if ema else [History()]
     trainer = pl.Trainer(
-        max_epochs=2, accelerator="cpu", devices=devices, strategy="ddp" if devices > 1 else "auto",
-        callbacks=[History(), Ema(decay=0.9)], gradient_clip_val=1.0, logger=False, use_distributed_sampler=False,
-        enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0, enable_checkpointing=False,
-        default_root_dir=folder,
+        max_epochs=2, accelerator="cpu", devices=devices, strategy=strategy, callbacks=callbacks,
+        gradient_clip_val=1.0, logger=False, use_distributed_sampler=False, enable_progress_bar=False,
+        enable_model_summary=False, num_sanity_val_steps=0, enable_checkpointing=False, default_root_dir=folder,
     )  # fmt: skip
     trainer.fit(objective, datamodule=data)
     history = next(callback.epochs for callback in trainer.callbacks if isinstance(callback, History))
-    torch.save((network.state_dict(), history, trainer.global_step), folder / f"{devices}-{rank}.pt")
+    trainer.save_checkpoint(folder / f"{devices}.ckpt")
+    torch.save((history, trainer.global_step), folder / f"{devices}-{rank}.pt")
+
+
+def vit():
+    return ImageDetector("vit_tiny_patch16_224", pretrained=False, size=32)
+
+
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
 
 
 @pytest.mark.slow
-def test_two_processes_learn_what_one_learns_of_the_doubled_batch(noise, tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    on_two(train, noise, tmp_path, 2, port)
-    mp.start_processes(train, (noise, tmp_path, 1, port), nprocs=1, start_method="spawn")
-    one, first, second = (torch.load(tmp_path / f"{name}.pt", weights_only=False) for name in ("1-0", "2-0", "2-1"))
-    assert one[2] == first[2] == second[2] == 8
-    for name, weight in one[0].items():
-        assert torch.equal(first[0][name], second[0][name]), name
-        torch.testing.assert_close(first[0][name], weight, rtol=1e-3, atol=1e-5, msg=lambda t, n=name: f"{n}: {t}")
-    start = ImageDetector("vit_tiny_patch16_224", pretrained=False, size=32).state_dict()
-    assert any((start[name] - weight).abs().max() > 0.01 for name, weight in one[0].items())
+@pytest.mark.parametrize(("strategy", "ema"), [("ddp", True), ("sharded", False)])
+def test_two_processes_learn_what_one_learns_of_the_doubled_batch(noise, tmp_path, strategy, ema):
+    on_two(train, noise, tmp_path, 2, free_port(), strategy, ema)
+    alone = (noise, tmp_path, 1, free_port(), "auto", ema)
+    mp.start_processes(train, alone, nprocs=1, start_method="spawn")
+    one, two = (torch.load(tmp_path / f"{devices}.ckpt", weights_only=True) for devices in (1, 2))
+    assert one["global_step"] == two["global_step"] == 8
+    assert one["state_dict"].keys() == two["state_dict"].keys()
+    for name, weight in one["state_dict"].items():
+        torch.testing.assert_close(
+            two["state_dict"][name], weight, rtol=1e-3, atol=1e-5, msg=lambda t, n=name: f"{n}: {t}"
+        )
+    pl.seed_everything(7, verbose=False)
+    start = vit().state_dict()
+    assert any((start[name] - one["state_dict"][f"network.{name}"]).abs().max() > 0.01 for name in start)
+    histories = [torch.load(tmp_path / f"{name}.pt", weights_only=False)[0] for name in ("1-0", "2-0", "2-1")]
     for key in ("val/auc", "val/ap", "val/loss"):
-        assert [e[key] for e in first[1]] == pytest.approx([e[key] for e in one[1]], rel=1e-4)
+        numbers = [[epoch[key] for epoch in history] for history in histories]
+        assert numbers[1] == pytest.approx(numbers[0], rel=1e-4)
+        assert numbers[2] == pytest.approx(numbers[0], rel=1e-4)
+
+
+def test_every_large_block_is_sharded_by_itself():
+    found = blocks(vit(), 100_000)
+    assert len(found) == 12
+    assert {type(block).__name__ for block in found} == {"Block"}
+    assert blocks(vit()) == []

@@ -31,6 +31,7 @@ QUIET = (
     ".*overridden `on_after_batch_transfer`.*",
     ".*does not have many workers.*",
     ".*number of training batches.*smaller than the logging interval.*",
+    ".*WeightAveraging callback with a model that overrides.*",  # only to shard it, which averaging then refuses
     ".*module.s. in eval mode at the start of training.*",  # a frozen base is meant to be
     ".*Checkpoint directory .* exists and is not empty.*",
     ".*your dataloader is not resumable.*",  # it is, by the seed and the position that the datamodule keeps

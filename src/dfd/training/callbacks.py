@@ -19,6 +19,7 @@ from dfd.metrics.ranking import pr_curve, roc_curve
 from dfd.models.base import Detector
 from dfd.models.explain import can_be_explained, evidence_maps
 from dfd.training.objective import Objective
+from dfd.training.sharding import Sharded
 
 matplotlib.use("Agg")
 log = logging.getLogger(__name__)
@@ -137,6 +138,12 @@ class Ema(pl.callbacks.WeightAveraging):
 
         super().__init__(use_buffers=True, avg_fn=average)
 
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Copy the network, which must be whole on every device."""
+        if isinstance(trainer.strategy, Sharded):
+            raise DfdError("callbacks=ema averages whole networks: take trainer=ddp, or callbacks=default")
+        super().setup(trainer, pl_module, stage)
+
 
 class TensorBoardFigures(pl.Callback):
     """ROC and PR curves, the most wrong faces, and what drove the scores of some of them, after every validation."""
@@ -154,7 +161,8 @@ class TensorBoardFigures(pl.Callback):
         labels, scores = pool(rows.video, rows.label, rows.score)
         wrong = np.argsort(-np.abs(rows.score - rows.label), kind="stable")[: self.faces]
         views = [trainer.datamodule.view("val", int(rows.video[i]), float(rows.t[i])) for i in wrong]  # type: ignore[attr-defined]
-        some = views[: self.explained] if can_be_explained(pl_module.network) else []
+        whole = not isinstance(trainer.strategy, Sharded)  # else one process alone cannot run it
+        some = views[: self.explained] if whole and can_be_explained(pl_module.network) else []
         evidence = [explained(pl_module.network, frames) for frames in some]
         for board in boards:
             board.experiment.add_figure("val/curves", _curves(labels, scores), trainer.global_step)

@@ -112,7 +112,7 @@ class StepProfiler(Profiler):
         if self.done == self.last:
             counter = self._around.enter_context(FlopCounterMode(display=False))
             self._around.callback(lambda: setattr(self, "_flops", float(counter.get_total_flops())))
-        elif self.done == self.last + 1:
+        elif self.done == self.last + 1 and self._local_rank in (None, 0):
             self.folder.mkdir(parents=True, exist_ok=True)
             tracer = torch.profiler.profile(profile_memory=True, record_shapes=True)
             self._around.callback(tracer.export_chrome_trace, str(self.folder / "trace.json"))  # after it has ended

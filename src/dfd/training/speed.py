@@ -13,7 +13,7 @@ Switch = bool | Literal["auto"]
 
 
 class Speed(pl.Callback):
-    """Sets a network up for the device before the strategy wraps it; "auto" is what CUDA gains from and a CPU does not.
+    """Sets a network up for its device before a strategy wraps it; "auto" is what CUDA gains from and a CPU does not.
 
     `channels_last` lays convolutions out as tensor cores want them, `tf32` lets single precision use them,
     `checkpointing` recomputes activations in the backward pass (less memory, more time), `sync_batchnorm` takes the
@@ -49,7 +49,7 @@ class Speed(pl.Callback):
             )
         if trainer.world_size > 1 and self.sync_batchnorm and cuda:
             pl_module.network = synchronise_batch_norms(network)
-        if cuda if self.channels_last == "auto" else self.channels_last:
+        if (cuda and self.channels_last == "auto") or self.channels_last is True:
             network.to(memory_format=torch.channels_last)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:

@@ -43,7 +43,8 @@ def main() -> None:
     table = Table(title=", ".join(f"{key} {value}" for key, value in about.items()))
     for name in ("bench", "what", "ours", "floor", "ratio", "aim met", "floor is"):
         table.add_column(name, justify="right" if name in ("ours", "floor", "ratio") else "left")
-    with Live(table, console=Console(), vertical_overflow="visible", auto_refresh=False) as live:
+    console = Console(width=None if Console().is_terminal else 160)
+    with Live(table, console=console, vertical_overflow="visible", auto_refresh=False) as live:
         for name in chosen:
             with tempfile.TemporaryDirectory() as folder:
                 for figure in BENCHES[name](Path(folder)):

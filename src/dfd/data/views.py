@@ -113,8 +113,9 @@ class FaceViews(Dataset[Views]):
             points = np.stack([shown_points(image, table, row, side, *how) for image, row in pairs])
             return np.stack([show(image, table, row, side, *how) for image, row in pairs]), points
         with self._kept(record) as kept:
-            seen = {row: kept.read(row) if kept else None for row in rows.tolist()}
-            missing = [row for row, image in seen.items() if image is None]
+            known = {row: kept.read(row) if kept else None for row in rows.tolist()}
+            seen = {row: image for row, image in known.items() if image is not None}
+            missing = [row for row in known if row not in seen]
             for row, image in zip(missing, crops.read(missing), strict=True):
                 seen[row] = show(image, table, row, self.input.size, *how)
                 if kept:

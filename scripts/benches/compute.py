@@ -17,7 +17,6 @@ import torch.nn.functional as F
 from timm.models.swin_transformer import WindowAttention
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.flop_counter import FlopCounterMode
 
 from benches.figure import Figure, missing, race
 from benches.growth import make_files, synthetic
@@ -29,7 +28,7 @@ from dfd.models.image import ImageDetector
 from dfd.models.meso import MesoInception4
 from dfd.models.tall import Tall, tile
 from dfd.training.classification import Classification
-from dfd.training.profile import StepProfiler, matmul_rate
+from dfd.training.profile import StepProfiler, flop_counter
 
 CUDA = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if CUDA else "cpu")
@@ -38,11 +37,9 @@ MATMUL = "its FLOPs at a matrix product's rate"
 
 def train(folder: Path) -> Iterable[Figure]:
     """A step (forward, backward, AdamW); a whole TALL-micro training step with its loader; two processes."""
-    peak = matmul_rate(DEVICE)
     for name, network, pixels in small_networks(16):
         step = stepping(network, pixels)
-        rate = race({name: step})[name]
-        yield Figure(f"a step of {name}", rate, peak / (flops(step) / len(pixels)), f"{kind(network)}/s", MATMUL)
+        yield Figure(f"a step of {name}", *beside_matmul(step, len(pixels)), f"{kind(network)}/s", MATMUL)
     profile = profiled(folder)
     if profile is not None:
         rate = 32 / profile.step
@@ -56,13 +53,10 @@ def train(folder: Path) -> Iterable[Figure]:
 
 def infer(folder: Path) -> Iterable[Figure]:
     """Forward passes."""
-    peak = matmul_rate(DEVICE)
-    with torch.inference_mode():
-        for name, network, pixels in small_networks(16):
-            network.eval()
-            work = functools.partial(lambda network, pixels: done(network(pixels).logits), network, pixels)
-            rate = race({name: work})[name]
-            yield Figure(f"a pass of {name}", rate, peak / (flops(work) / len(pixels)), f"{kind(network)}/s", MATMUL)
+    for name, network, pixels in small_networks(16):
+        network.eval()
+        work = functools.partial(answer, network, pixels)
+        yield Figure(f"a pass of {name}", *beside_matmul(work, len(pixels)), f"{kind(network)}/s", MATMUL)
 
 
 def tall(folder: Path) -> Iterable[Figure]:
@@ -101,13 +95,12 @@ def large() -> Iterable[Figure]:
         spec = network.input
         shape = (3, spec.size, spec.size) if spec.kind == "image" else (spec.frames, 3, spec.size, spec.size)
         step = stepping(network, torch.rand(count, *shape, device=DEVICE), torch.bfloat16)
-        floor = matmul_rate(DEVICE, torch.bfloat16) / (flops(step) / count)
-        for kind_, compiled in (("", False), (", compiled", True)):
+        cost = flops(step) / count
+        for how, compiled in (("bf16", False), ("bf16, compiled", True)):
             if compiled:
                 network.compile()
-            yield Figure(
-                f"a step of {name}, bf16{kind_}", race({name: step})[name], floor, f"{kind(network)}/s", MATMUL
-            )
+            rates = beside_matmul(step, count, torch.bfloat16, cost)
+            yield Figure(f"a step of {name}, {how}", *rates, f"{kind(network)}/s", MATMUL)
         yield Figure(f"memory of {name}, {count} views", torch.cuda.max_memory_allocated() / 2**30, np.nan, "GiB", "")
 
 
@@ -146,9 +139,19 @@ def stepping(network: nn.Module, pixels: Tensor, dtype: torch.dtype | None = Non
     return step
 
 
+def beside_matmul(
+    work: Callable[[], int], rows: int, dtype: torch.dtype = torch.float32, cost: float | None = None
+) -> tuple[float, float]:
+    """Return the rows per second of some work, and of its FLOPs (a row's `cost`) in a matrix product, taking turns."""
+    side = 8192 if CUDA else 1024
+    a, b = (torch.randn(side, side, device=DEVICE, dtype=dtype) for _ in range(2))
+    rates = race({"work": work, "product": lambda: len(a) * done(a @ b)})  # multiplied out: side ** 2
+    return rates["work"], 2 * side * rates["product"] / (cost or flops(work) / rows)
+
+
 def flops(work: Callable[[], int]) -> float:
     """Return the FLOPs of some work."""
-    with FlopCounterMode(display=False) as counter:
+    with flop_counter() as counter:
         work()
     return float(counter.get_total_flops())
 
@@ -213,6 +216,12 @@ def done(logits: Tensor) -> int:
     if logits.is_cuda:
         torch.cuda.synchronize()
     return len(logits)
+
+
+@torch.inference_mode()
+def answer(network: Detector, pixels: Tensor) -> int:
+    """Run a forward pass."""
+    return done(network(pixels).logits)
 
 
 def backward(logits: Tensor) -> int:

@@ -45,7 +45,7 @@ def loading(folder: Path) -> Iterable[Figure]:
     first: dict[str, float] = {}
     for count in COUNTS:
         manifest = Manifest(tuple(synthetic(count)), folder)
-        data = FaceDataModule(manifest, InputSpec("image", 64), batch_size=32, visits=1, workers=0)
+        data = FaceDataModule(manifest, InputSpec("image", 64), batch_size=32, visits=4, workers=0)
         batches, started = timed(lambda data=data: (it := iter(data.train_dataloader()), next(it))[0])
         _, seconds = timed(lambda batches=batches: [next(batches) for _ in range(2)])
         rate = 64 / seconds

@@ -7,11 +7,12 @@ import logging
 import pytest
 import pytorch_lightning as pl
 import torch
+from torch import nn
 
 from dfd.data.datamodule import FaceDataModule
 from dfd.models.meso import MesoInception4
 from dfd.training.classification import Classification
-from dfd.training.profile import Profile, StepProfiler, matmul_rate, summary_page
+from dfd.training.profile import Profile, StepProfiler, flop_counter, matmul_rate, summary_page
 
 logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
 
@@ -53,6 +54,16 @@ def test_a_run_that_is_too_short_says_so(noise, tmp_path, caplog):
     assert fit(noise, tmp_path, 3).result is None
     assert "ended after 3 of the 7 steps that a profile needs" in caplog.text
     assert not (tmp_path / "summary.txt").exists()
+
+
+@pytest.mark.parametrize("layer", [nn.Conv2d(8, 16, 3), nn.Conv2d(8, 8, 3, groups=8), nn.ConvTranspose2d(8, 4, 3)])
+def test_a_backward_pass_costs_two_forward_ones(layer):
+    pixels = torch.rand(2, 8, 9, 9, requires_grad=True)
+    with flop_counter() as forward:
+        out = layer(pixels)
+    with flop_counter() as backward:
+        out.sum().backward()
+    assert backward.get_total_flops() == 2 * forward.get_total_flops() > 0
 
 
 def test_the_page_gives_advice_where_the_loader_is_too_slow():

@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import TensorBoardLogger
 
-from dfd.core.errors import Stopped
+from dfd.core.errors import DfdError, Stopped
 from dfd.data.overlay import strip
 from dfd.metrics.pooling import pool
 from dfd.metrics.ranking import pr_curve, roc_curve

@@ -1,6 +1,7 @@
 """Scripts at the command line."""
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -41,3 +42,22 @@ def test_convert_weights_says_what_is_wrong(tmp_path):
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")
     assert "does not hold a TALL" in done.stderr
+
+
+@pytest.mark.slow
+def test_bench_prints_a_table_and_writes_json(tmp_path):
+    done = run("bench.py", "index", "--json", tmp_path / "figures.json")
+    assert done.returncode == 0, done.stderr
+    assert "read 100,000 records" in done.stdout
+    written = json.loads((tmp_path / "figures.json").read_text())
+    assert written["machine"]["threads"] >= 1
+    assert {figure["bench"] for figure in written["figures"]} == {"index"}
+    assert all(figure["ratio"] > 0 for figure in written["figures"])
+
+
+@pytest.mark.slow
+def test_bench_names_its_benches():
+    done = run("bench.py", "nothing")
+    assert done.returncode == 2
+    for name in ("preprocess", "loader", "train", "infer", "evaluate", "storage", "memory", "index", "tall"):
+        assert name in done.stderr

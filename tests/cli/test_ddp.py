@@ -1,9 +1,12 @@
 """Two processes on gloo give what one gives."""
 
+import subprocess
+import sys
+
 import pandas as pd
 import pytest
 
-from tests.cli.conftest import QUICK, SMALL, run
+from tests.cli.conftest import QUICK, ROOT, SMALL, run
 
 
 @pytest.mark.slow
@@ -18,3 +21,16 @@ def test_two_processes_score_every_video_once(workplace):
     one = pd.read_parquet(workplace / "one/predictions.parquet")
     assert len(two) == len(one) == 20
     pd.testing.assert_frame_equal(two, one, rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_processes_of_torchrun_write_one_run_folder(workplace):
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", str(ROOT / "train.py")]
+    more = ["model=meso", "data=ffpp", "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
+    done = subprocess.run(
+        [*command, *more, "paths.output_dir=launched", "test=false", *QUICK],
+        cwd=workplace, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    (folder,) = (workplace / "launched").iterdir()
+    assert (folder / "checkpoints" / "last.ckpt").is_file()

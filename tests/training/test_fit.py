@@ -33,19 +33,19 @@ class StopAt(StopGracefully):
         super().on_train_batch_end(trainer, pl_module, *args)
 
 
-def run(noise, folder, *, stop=None, resume=False, ema=False, epochs=3, dropout=0.5, lr=1e-3):
+def run(noise, folder, *, stop=None, resume=False, ema=False, epochs=3, dropout=0.5, lr=1e-3, accumulate=1, seed=7):
     import albumentations
 
-    pl.seed_everything(7, verbose=False)
+    pl.seed_everything(seed, verbose=False)
     network = MesoInception4(32, dropout=dropout)
     augment = Augment({"flip": albumentations.HorizontalFlip(p=0.5)})
-    data = FaceDataModule(noise, network.input, augment, batch_size=4, visits=2, eval_frames=4, workers=0, seed=7)
+    data = FaceDataModule(noise, network.input, augment, batch_size=4, visits=2, eval_frames=4, workers=0, seed=seed)
     objective = Classification(
         network,
         functools.partial(torch.optim.AdamW, lr=lr, weight_decay=0.01),
         functools.partial(warmup_cosine, warmup=0.1),
         {"network": TREE | {"dropout": dropout}, "model": "meso", "manifest": noise.hash},
-        seed=7,
+        seed=seed,
     )
     checkpoints = folder / "checkpoints"
     callbacks = [
@@ -57,8 +57,9 @@ def run(noise, folder, *, stop=None, resume=False, ema=False, epochs=3, dropout=
         StopGracefully(str(checkpoints)) if stop is None else StopAt(str(checkpoints), stop),
     ] + ([Ema(decay=0.9)] if ema else [])  # fmt: skip
     trainer = pl.Trainer(
-        max_epochs=epochs, accelerator="cpu", callbacks=callbacks, logger=False, use_distributed_sampler=False,
-        enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0, default_root_dir=folder,
+        max_epochs=epochs, accumulate_grad_batches=accumulate, accelerator="cpu", callbacks=callbacks, logger=False,
+        use_distributed_sampler=False, enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
+        default_root_dir=folder,
     )  # fmt: skip
     trainer.fit(
         objective, datamodule=data, ckpt_path=str(checkpoints / "last.ckpt") if resume else None, weights_only=True
@@ -80,6 +81,23 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(noise, tmp_path, stop, e
     histories = [next(c for c in t.callbacks if isinstance(c, History)).epochs for t in (whole, resumed)]
     assert [e["val/auc"] for e in histories[0]] == [e["val/auc"] for e in histories[1]]
     assert [e["val/loss"] for e in histories[0]] == pytest.approx([e["val/loss"] for e in histories[1]])
+
+
+def test_a_run_that_accumulates_stops_between_two_optimiser_steps(noise, tmp_path):
+    _, expected = run(noise, tmp_path / "whole", accumulate=3, epochs=2)
+    with pytest.raises(Stopped, match="stopped at step 2"):
+        run(noise, tmp_path / "parts", stop=2, accumulate=3, epochs=2)
+    _, objective = run(noise, tmp_path / "parts", resume=True, accumulate=3, epochs=2)
+    for (name, a), b in zip(expected.state_dict().items(), objective.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name
+
+
+def test_the_seed_decides_everything(noise, tmp_path):
+    first, same, other = (
+        run(noise, tmp_path / str(i), epochs=1, seed=seed)[1].state_dict() for i, seed in enumerate((3, 3, 4))
+    )
+    assert all(torch.equal(first[name], same[name]) for name in first)
+    assert not torch.equal(first["network.head.weight"], other["network.head.weight"])
 
 
 def test_a_detector_learns_what_can_be_learned(noise, tmp_path):

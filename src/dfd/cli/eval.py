@@ -203,6 +203,7 @@ def score(network: "Detector", data: "FaceDataModule", split: str, trainer: Mapp
     scoring = Scoring(network)
     quiet = {"logger": False, "enable_checkpointing": False, "callbacks": [pl.callbacks.RichProgressBar()]}
     runner = build(dict(trainer), LIBRARIES, **quiet)
+    data.trainer = runner  # whose processes share the videos
     runner.test(scoring, data.eval_dataloader(split), verbose=False)
     return scoring.rows["test"]
 

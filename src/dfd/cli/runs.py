@@ -6,7 +6,6 @@ import os
 import platform
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,6 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from dfd.cli.app import in_sweep
+from dfd.cli.launched import is_first, job_name
 from dfd.core.errors import DfdError
 
 log = logging.getLogger("dfd")
@@ -31,7 +31,7 @@ def run_folder(cfg: DictConfig, prefix: str) -> Path:
     if os.environ.get(_INHERITED) and int(os.environ.get("LOCAL_RANK", 0)) > 0:
         return Path(os.environ[_INHERITED])
     folder = _folder(cfg, prefix).absolute()
-    if (folder / "checkpoints").is_dir() and cfg.ckpt_path is None:
+    if (folder / "checkpoints").is_dir() and cfg.ckpt_path is None and is_first():
         raise DfdError(f"{folder} holds a run already: go on with ckpt_path=last, or choose another name=")
     os.environ[_INHERITED] = str(folder)
     return folder
@@ -47,7 +47,7 @@ def _folder(cfg: DictConfig, prefix: str) -> Path:
         return outputs / cfg.name
     if cfg.ckpt_path == "last":
         return newest(outputs, prefix)
-    return outputs / f"{prefix}_{time.strftime('%Y%m%d-%H%M%S')}"
+    return outputs / f"{prefix}_{job_name()}"
 
 
 def newest(outputs: Path, prefix: str) -> Path:

@@ -3,8 +3,10 @@
 import os
 import signal
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 import pytorch_lightning as pl
 import torch
@@ -28,6 +30,8 @@ class FaceDataModule(pl.LightningDataModule):
     visits per video and epoch; a clip network sees its `clips` at once, and `visits` should be 1. In evaluation an
     image network sees `eval_frames` frames spread over each video. `view_margin`, `align`, `actors` and `repair` say
     whose face is shown and how much of it (`views.Showing`). `sampling: official` draws clips as TALL's code did.
+    Every one of `workers` processes (auto: the cores there are, shared by the processes that train) keeps `prefetch`
+    batches ready; pixels stay uint8 until they are on the device. `cache` is a folder for crops as they are shown.
     """
 
     def __init__(
@@ -46,6 +50,8 @@ class FaceDataModule(pl.LightningDataModule):
         actors: Literal["main", "any"] = "main",
         repair: Repair = "none",
         sampling: Sampling = "even",
+        prefetch: int = 2,
+        cache: str | None = None,
     ) -> None:
         super().__init__()
         self.showing = Showing(view_margin, align, actors, repair)
@@ -58,7 +64,9 @@ class FaceDataModule(pl.LightningDataModule):
         self.train_views = 1 if input.kind == "image" else input.clips
         self.visits = visits
         self.balance: Balance = balance
-        self.workers = default_workers() if workers == "auto" else workers
+        self.workers = workers
+        self.prefetch = prefetch
+        self.cache = Path(cache).expanduser() if cache else None
         self.seed = seed
         self._resume: dict[str, int] = {}
 
@@ -118,22 +126,25 @@ class FaceDataModule(pl.LightningDataModule):
 
     def views(self, records: Sequence[Record], count: int, augment: Augment | None = None) -> Dataset[Views]:
         """Return the views as they are."""
-        return FaceViews(records, self.manifest.folder, self.input, count, augment, self.showing, self.sampling)
+        folder = self.manifest.folder
+        return FaceViews(records, folder, self.input, count, augment, self.showing, self.sampling, self.cache)
 
     def targets(self, records: Sequence[Record]) -> list[int]:
         """Return the class of every record."""
         return [record.label for record in records]
 
     def _loader(self, dataset: Dataset[Views], sampler: Any, batch_size: int, drop_last: bool = False) -> DataLoader:
+        workers = default_workers(self._neighbours()) if self.workers == "auto" else self.workers
         return DataLoader(
             dataset,
             batch_size=batch_size,
             sampler=sampler,
             collate_fn=collate,
-            num_workers=self.workers,
+            num_workers=workers,
+            prefetch_factor=self.prefetch if workers else None,
             pin_memory=torch.cuda.is_available(),
-            persistent_workers=self.workers > 0,
-            worker_init_fn=_leave_stopping_to_the_main_process,
+            persistent_workers=workers > 0,
+            worker_init_fn=_settle,
             drop_last=drop_last,
             # a generator of its own: making an iterator must not advance the global one
             generator=torch.Generator().manual_seed(self.seed),
@@ -142,13 +153,18 @@ class FaceDataModule(pl.LightningDataModule):
     def _place(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
+    def _neighbours(self) -> int:
+        return self.trainer.num_devices if self.trainer else 1
 
-def _leave_stopping_to_the_main_process(worker: int) -> None:
-    """Ctrl-C reaches every process of the terminal; only the main one knows how to stop."""
+
+def _settle(worker: int) -> None:
+    """Use one core, and leave stopping to the main process: Ctrl-C and a cluster's SIGTERM reach all of them."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    cv2.setNumThreads(1)
 
 
-def default_workers() -> int:
-    """Leave one core to the training process; at most 8 workers, none on a single core."""
+def default_workers(processes: int = 1) -> int:
+    """Share the cores among the processes that train here, less one core for each; at most 8 workers, maybe none."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(8, cores - 1)
+    return max(0, min(8, cores // processes - 1))

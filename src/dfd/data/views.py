@@ -1,6 +1,7 @@
 """Records to views: read crops, choose frames or clips, resize, augment; what a worker process does for one video."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Literal, NamedTuple, TypedDict
 
@@ -11,6 +12,7 @@ from dfd.core.errors import DfdError
 from dfd.core.records import InputSpec, Record
 from dfd.data.align import fit, show, shown_points
 from dfd.data.augment import Augment
+from dfd.data.cache import ShownCrops
 from dfd.data.crops import LANDMARKS, CropReader
 from dfd.data.readers import Reader, open_crops
 from dfd.data.sampling import Sampling, choose, official
@@ -49,7 +51,10 @@ class Showing(NamedTuple):
 
 
 class FaceViews(Dataset[Views]):
-    """The views that a network's input asks for, of every record; indexed by a `Visit`."""
+    """The views that a network's input asks for, of every record; indexed by a `Visit`.
+
+    With a `cache` folder crops are kept as they are shown; not those that augmentation changes at their stored size.
+    """
 
     def __init__(
         self,
@@ -60,6 +65,7 @@ class FaceViews(Dataset[Views]):
         augment: Augment | None = None,
         showing: Showing = Showing(),  # noqa: B008 - immutable
         sampling: Sampling = "even",
+        cache: Path | None = None,
     ) -> None:
         if input.kind not in ("image", "clip"):
             raise DfdError(f"face crops can be shown as image or clip, the network asks for {input.kind!r}")
@@ -70,6 +76,7 @@ class FaceViews(Dataset[Views]):
         self.augment = augment
         self.showing = showing
         self.sampling = sampling
+        self.cache = cache
 
     def __len__(self) -> int:
         return len(self.records)
@@ -85,19 +92,49 @@ class FaceViews(Dataset[Views]):
                 rows = members[self._rows(table["frame"][members], table["valid"][members], generator)]
             except DfdError as error:
                 raise DfdError(f"{record.dataset}/{record.id}: {error}") from None
-            images = crops.read(rows.ravel())
-        before = self.augment is not None and generator is not None and self.augment.stored is not None
-        # what is augmented before the resize is shown at one size all the same: crops of a nearing face grow
-        side = max(image.shape[0] for image in images) if before else spec.size
-        how = (side, self.showing.margin, self.showing.align)
-        stack = np.stack([show(image, table, int(row), *how) for image, row in zip(images, rows.flat, strict=True)])
+            stack, points = self._stack(record, crops, table, rows.ravel(), generator is not None)
         if self.augment is not None and generator is not None:
-            points = [shown_points(image, table, int(row), *how) for image, row in zip(images, rows.flat, strict=True)]
-            stack = self._augmented(stack, np.stack(points), generator)
+            stack = self._augmented(stack, points, generator)
         pixels = stack.transpose(0, 3, 1, 2)
         if spec.kind == "clip":
             pixels = pixels.reshape(len(rows), spec.frames, *pixels.shape[1:])
         return Views(pixels=np.ascontiguousarray(pixels), t=table["t"][rows[:, 0]], label=label, video=video)
+
+    def _stack(
+        self, record: Record, crops: Reader, table: Mapping[str, np.ndarray], rows: np.ndarray, training: bool
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return crops as they are shown, (N, S, S, 3), and their landmarks (N, 5, 2) where augmentation wants them."""
+        how = (self.showing.margin, self.showing.align)
+        if training and self.augment is not None and self.augment.stored is not None:
+            images = crops.read(rows)
+            # what is augmented before the resize is shown at one size all the same: crops of a nearing face grow
+            side = max(image.shape[0] for image in images)
+            pairs = list(zip(images, rows.tolist(), strict=True))
+            points = np.stack([shown_points(image, table, row, side, *how) for image, row in pairs])
+            return np.stack([show(image, table, row, side, *how) for image, row in pairs]), points
+        with self._kept(record) as kept:
+            known = {row: kept.read(row) if kept else None for row in rows.tolist()}
+            seen = {row: image for row, image in known.items() if image is not None}
+            missing = [row for row in known if row not in seen]
+            for row, image in zip(missing, crops.read(missing), strict=True):
+                seen[row] = show(image, table, row, self.input.size, *how)
+                if kept:
+                    kept.write(row, seen[row])
+        return np.stack([seen[row] for row in rows.tolist()]), None
+
+    def _kept(self, record: Record) -> AbstractContextManager[ShownCrops | None]:
+        """Open what is kept of a record, in a place that says how it is shown."""
+        if self.cache is None:
+            return nullcontext()
+        path, size, (margin, align, *_) = (
+            (self.folder / record.assets["crops"]).absolute(),
+            self.input.size,
+            self.showing,
+        )
+        exact = align and "landmarks" in record.assets
+        shown = [str(size), margin is not None and f"margin{margin:g}", align and "aligned", exact and "exactly"]
+        place = self.cache / "-".join(word for word in shown if word) / path.relative_to(path.anchor)
+        return ShownCrops(place.with_name(f"{place.name}.raw"), path, size)
 
     def _rows(self, frames: np.ndarray, valid: np.ndarray, generator: np.random.Generator | None) -> np.ndarray:
         spec = self.input
@@ -135,15 +172,19 @@ class FaceViews(Dataset[Views]):
             changed = set(masks.facts["swapped"])
         return np.array([int(face) in changed for face in faces])
 
-    def _augmented(self, stack: np.ndarray, points: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    def _augmented(self, stack: np.ndarray, points: np.ndarray | None, generator: np.random.Generator) -> np.ndarray:
         """One draw for all clips of a video, since its frames belong together; one draw per view for images."""
         rows = [slice(None)] if self.input.kind == "clip" else [slice(row, row + 1) for row in range(len(stack))]
-        drawn = [self._one_draw(stack[some], points[some], int(generator.integers(2**31))) for some in rows]
+        seeds = [int(generator.integers(2**31)) for _ in rows]
+        drawn = [
+            self._one_draw(stack[some], None if points is None else points[some], seed)
+            for some, seed in zip(rows, seeds, strict=True)
+        ]
         return np.concatenate(drawn)
 
-    def _one_draw(self, stack: np.ndarray, points: np.ndarray, seed: int) -> np.ndarray:
+    def _one_draw(self, stack: np.ndarray, points: np.ndarray | None, seed: int) -> np.ndarray:
         assert self.augment is not None
-        if self.augment.stored is not None:
+        if points is not None:
             before = self.augment.before(stack, seed, points, self.input.size)
             stack = np.stack([fit(image, self.input.size) for image in before])
         return self.augment(stack, seed)

@@ -10,7 +10,7 @@ import timm
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
-from timm.layers import set_fused_attn
+from timm.layers import convert_sync_batchnorm, set_fused_attn
 from timm.models.swin_transformer import WindowAttention
 from torch import Tensor, nn
 
@@ -163,6 +163,11 @@ def check_tokens(network: nn.Module, name: str) -> int:
     if not readable or not getattr(network, "num_prefix_tokens", 0) or hasattr(network, "rope"):
         raise DfdError(f"{name} is no ViT whose CLS attention can be read: take a vit_*, deit_* or dinov2 of timm")
     return 2 if hasattr(network, "head_dist") else 1
+
+
+def synchronise_batch_norms(network: nn.Module) -> nn.Module:
+    """Make batch norms use the statistics of all processes; torch's own converter loses timm's fused activations."""
+    return convert_sync_batchnorm(network)
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

@@ -12,53 +12,73 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import TensorBoardLogger
 
-from dfd.core.errors import Stopped
+from dfd.core.errors import DfdError, Stopped
 from dfd.data.overlay import strip
 from dfd.metrics.pooling import pool
 from dfd.metrics.ranking import pr_curve, roc_curve
 from dfd.models.base import Detector
 from dfd.models.explain import can_be_explained, evidence_maps
 from dfd.training.objective import Objective
+from dfd.training.sharding import Sharded
 
 matplotlib.use("Agg")
 log = logging.getLogger(__name__)
 
 
 class StopGracefully(pl.callbacks.Checkpoint):
-    """Write `last.ckpt` after every epoch; on Ctrl-C finish the step, write it and stop (a second one stops at once).
+    """Write `last.ckpt` after every epoch, and every so many `steps` if asked; at a signal write it and stop.
 
-    Lightning's own `save_last` leaves it out where the epoch was not the best. This is a kind of checkpoint so that
-    Lightning calls it after all other callbacks: their state is then complete.
+    Ctrl-C and SIGTERM (clusters) let the step end first; a second one stops at once. Of several processes it is enough
+    that one hears it: all stop after the same step. Lightning's own `save_last` leaves an epoch out that was not the
+    best. This is a kind of checkpoint so that Lightning calls it after all other callbacks: their state is complete.
     """
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, steps: int | None = None) -> None:
         self.path = Path(folder) / "last.ckpt"
+        self.steps = steps
         self.asked = False
-        self._before: Any = None
+        self._before: dict[signal.Signals, Any] = {}
+        self._group: Any = None
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Listen to Ctrl-C, where that is possible (the main thread)."""
+        """Listen to signals, where that is possible (the main thread), and to the other processes."""
+        if trainer.world_size > 1:  # of CPUs, so that agreeing does not make a GPU wait
+            self._group = torch.distributed.new_group(backend="gloo")
         try:
-            self._before = signal.signal(signal.SIGINT, self._ask)
+            self._before = {kind: signal.signal(kind, self._ask) for kind in (signal.SIGINT, signal.SIGTERM)}
         except ValueError:
             log.info("not in the main thread: Ctrl-C will not write a checkpoint")
 
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         """Stop between two steps, where a checkpoint is exact; after an epoch's last step, validate first."""
-        if self.asked and not trainer.is_last_batch:
+        if trainer.is_last_batch or (batch_idx + 1) % trainer.accumulate_grad_batches:
+            return
+        if self._agreed():
             self._stop(trainer)
+        if self.steps and trainer.global_step % self.steps == 0:
+            self._save(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Keep the epoch; stop between two."""
-        if self.asked:
+        if self._agreed():
             self._stop(trainer)
         self._save(trainer)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Give Ctrl-C back."""
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
-            self._before = None
+        """Give the signals back."""
+        for kind, handler in self._before.items():
+            signal.signal(kind, handler)
+        self._before = {}
+
+    def _agreed(self) -> bool:
+        """Whether any process was asked to stop: one that stopped alone would leave the others waiting."""
+        if self._group is None:
+            return self.asked
+        asked = torch.tensor(int(self.asked))
+        torch.distributed.all_reduce(asked, torch.distributed.ReduceOp.MAX, self._group)
+        return bool(asked)
 
     def _save(self, trainer: pl.Trainer) -> None:
         """Write beside and rename, so that a run that is killed meanwhile still has the one before."""
@@ -118,6 +138,12 @@ class Ema(pl.callbacks.WeightAveraging):
 
         super().__init__(use_buffers=True, avg_fn=average)
 
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Copy the network, which must be whole on every device."""
+        if isinstance(trainer.strategy, Sharded):
+            raise DfdError("callbacks=ema averages whole networks: take trainer=ddp, or callbacks=default")
+        super().setup(trainer, pl_module, stage)
+
 
 class TensorBoardFigures(pl.Callback):
     """ROC and PR curves, the most wrong faces, and what drove the scores of some of them, after every validation."""
@@ -135,7 +161,8 @@ class TensorBoardFigures(pl.Callback):
         labels, scores = pool(rows.video, rows.label, rows.score)
         wrong = np.argsort(-np.abs(rows.score - rows.label), kind="stable")[: self.faces]
         views = [trainer.datamodule.view("val", int(rows.video[i]), float(rows.t[i])) for i in wrong]  # type: ignore[attr-defined]
-        some = views[: self.explained] if can_be_explained(pl_module.network) else []
+        whole = not isinstance(trainer.strategy, Sharded)  # else one process alone cannot run it
+        some = views[: self.explained] if whole and can_be_explained(pl_module.network) else []
         evidence = [explained(pl_module.network, frames) for frames in some]
         for board in boards:
             board.experiment.add_figure("val/curves", _curves(labels, scores), trainer.global_step)

@@ -9,6 +9,7 @@ from dfd.core.errors import DfdError
 from dfd.core.records import REAL
 from dfd.core.tensors import Batch, Output
 from dfd.training.classification import Classification
+from dfd.training.losses import per_process
 
 
 class ConsistentClassification(Classification):
@@ -37,6 +38,5 @@ class ConsistentClassification(Classification):
 
 def drift(nodes: Tensor) -> Tensor:
     """Return how far nodes (N, T, K, D) turn from one frame to the next, mean of 1 - cosine; 0 without any clip."""
-    if not len(nodes):
-        return nodes.sum()
-    return (1 - F.cosine_similarity(nodes[:, 1:].float(), nodes[:, :-1].float(), dim=-1)).mean()
+    turns = 1 - F.cosine_similarity(nodes[:, 1:].float(), nodes[:, :-1].float(), dim=-1)
+    return turns.sum() / per_process(turns.new_tensor(turns.numel())).clamp(min=1)

@@ -31,9 +31,8 @@ def classification_loss(
         loss = "bce" if columns == 1 else "cross_entropy"
     if columns != (1 if loss == "bce" else 2):
         raise DfdError(f"loss={loss} needs {1 if loss == 'bce' else 2} logit(s), the network gives {columns}")
-    if loss == "cross_entropy" and per_class == "none":
-        weights = None if class_weights is None else torch.tensor(class_weights, device=logits.device)
-        return F.cross_entropy(logits.float(), label, weights, label_smoothing=label_smoothing)
+    if loss == "cross_entropy" and per_class == "none" and class_weights is None:
+        return F.cross_entropy(logits.float(), label, label_smoothing=label_smoothing)
     # for two classes cross-entropy is the binary one of the difference, smoothed or not
     target = smoothed(label, label_smoothing)
     each = F.binary_cross_entropy_with_logits(log_odds(logits), target, reduction="none")
@@ -46,22 +45,33 @@ def by_class(
     """Return the mean of losses (N,): over all, or half the sum of the means of reals and of fakes.
 
     "rank" takes the means within a process, and a class that is absent adds 0, as the DFDC winner's code does;
-    "global" within the batches of all processes together: averaged gradients are then those of one big batch.
+    "global" within the batches of all processes together: averaged gradients are then those of one big batch. So are
+    those of weighted losses, whatever the classes of each process.
     """
     if scope == "none":
         if class_weights is None:
             return each.mean()
         weights = torch.tensor(class_weights, device=each.device)[label]
-        return (each * weights).sum() / weights.sum()
+        return (each * weights).sum() / per_process(weights.sum())
     if class_weights is not None:
         raise DfdError("per_class and class_weights both weigh the classes: give one of them")
     sums = each.new_zeros(2).index_add(0, label, each)
     counts = torch.bincount(label, minlength=2).to(each.dtype)
-    processes = 1
-    if scope == "global" and torch.distributed.is_available() and torch.distributed.is_initialized():
-        processes = torch.distributed.get_world_size()
-        torch.distributed.all_reduce(counts)
-    return processes * (sums / counts.clamp(min=1)).sum() / 2
+    if scope == "global":
+        counts = per_process(counts)
+    return (sums / counts.clamp(min=1e-6)).sum() / 2  # where there are none, their sum is 0
+
+
+def per_process(count: Tensor) -> Tensor:
+    """Return the mean of a count over all processes.
+
+    A sum over the rows of a process, divided by it, has gradients whose average is that of one mean over all rows.
+    """
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return count
+    total = count.detach().clone()
+    torch.distributed.all_reduce(total)
+    return total / torch.distributed.get_world_size()
 
 
 def log_odds(logits: Tensor) -> Tensor:

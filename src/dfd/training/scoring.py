@@ -13,6 +13,7 @@ from dfd.core.predictions import tidy
 from dfd.core.records import Record
 from dfd.core.tensors import Batch, Output
 from dfd.models.base import Detector
+from dfd.training.sharding import shard
 
 
 class Rows(NamedTuple):
@@ -36,6 +37,11 @@ class Scoring(pl.LightningModule):
         self.network = network
         self.rows: dict[str, Rows] = {}
         self._pending: list[Rows] = []
+
+    def configure_model(self) -> None:
+        """Share the network out over the devices, where that is the strategy."""
+        if self.device_mesh is not None:
+            shard(self.network, self.device_mesh["data_parallel"])
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Turn uint8 into RGB in [0, 1] once the pixels are on the device: a quarter of the traffic."""

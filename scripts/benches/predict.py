@@ -7,9 +7,10 @@ import av
 import cv2
 import numpy as np
 import torch
-from bench_preprocess import FRAMES, Figure, fastest, photo_video
 from facenet_pytorch import MTCNN
 
+from benches.figure import Figure, fastest
+from benches.preprocess import FRAMES, photo_video
 from dfd.cli.predict import Cutter, Judge
 from dfd.data.erasing import letterbox
 from dfd.models.base import Detector
@@ -85,6 +86,3 @@ def cut(frame: np.ndarray, finder: MTCNN) -> Iterator[np.ndarray]:
         left, top = np.maximum(box[:2] - pad, 0).astype(int)
         right, bottom = (box[2:] + pad).astype(int)
         yield frame[top:bottom, left:right]
-
-
-BENCHES = {"predict": predict}

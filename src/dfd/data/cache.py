@@ -1,0 +1,54 @@
+"""Crops as they are shown, kept uncompressed on a fast disk: the next look at them neither decodes nor resizes."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from dfd.core.errors import DfdError
+
+HEADER = 16  # bytes that say which file the crops are of: when it was written, and its size
+
+
+class ShownCrops:
+    """The shown crops of one container, in slots that are filled as they are asked for; a context manager.
+
+    Any number of processes may read and fill at once: they write the same, and a slot's last byte says it is whole.
+    """
+
+    def __init__(self, path: Path, of: Path, side: int) -> None:
+        self.path, self.side = path, side
+        self._slot = side * side * 3 + 1
+        about = of.stat()
+        stamp = np.array([about.st_mtime_ns, about.st_size], np.int64).tobytes()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            if os.pread(self._file, HEADER, 0) != stamp:  # new, or of a container that was made anew
+                os.truncate(self._file, 0)
+                os.pwrite(self._file, stamp, 0)
+        except OSError as error:
+            raise self._explained(error) from error
+
+    def read(self, row: int) -> np.ndarray | None:
+        """Return the crop of a row, (S, S, 3), if it was shown before."""
+        data = os.pread(self._file, self._slot, HEADER + row * self._slot)
+        if len(data) < self._slot or not data[-1]:
+            return None
+        return np.frombuffer(data, np.uint8, self._slot - 1).reshape(self.side, self.side, 3)
+
+    def write(self, row: int, image: np.ndarray) -> None:
+        """Keep the crop of a row."""
+        try:
+            os.pwrite(self._file, image.tobytes() + b"\x01", HEADER + row * self._slot)
+        except OSError as error:
+            raise self._explained(error) from error
+
+    def __enter__(self) -> "ShownCrops":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        os.close(self._file)
+
+    def _explained(self, error: OSError) -> DfdError:
+        return DfdError(f"{self.path}: {error.strerror}: give data.loader.cache another folder, or go without")

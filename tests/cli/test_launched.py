@@ -1,0 +1,45 @@
+"""All processes of a job write to one run folder."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from torch.distributed import TCPStore
+
+from dfd.cli.launched import is_first, job_name
+from dfd.core.errors import DfdError
+
+
+def test_slurm_names_a_run_by_its_job():
+    names = {
+        job_name({"SLURM_NTASKS": "2", "SLURM_PROCID": str(rank), "SLURM_JOB_ID": "71", "SLURM_STEP_ID": "0"})
+        for rank in range(2)
+    }
+    assert names == {"71-0"}
+    assert job_name({"SLURM_NTASKS": "1", "SLURM_PROCID": "0", "SLURM_JOB_ID": "71"}).startswith("20")  # a date
+
+
+def test_torchrun_tells_all_processes_what_the_first_chose(monkeypatch):
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    dates = iter(["20260101-000000", "20260101-000001"])
+    monkeypatch.setattr("dfd.cli.launched._date", lambda: next(dates))
+    common = {
+        "TORCHELASTIC_RUN_ID": "none", "TORCHELASTIC_USE_AGENT_STORE": "True", "WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port),
+    }  # fmt: skip
+    with ThreadPoolExecutor(2) as pool:
+        second = pool.submit(job_name, common | {"RANK": "1"})
+        first = pool.submit(job_name, common | {"RANK": "0"})
+        assert first.result(30) == second.result(30) == "20260101-000000"
+
+
+def test_machines_that_cannot_agree_need_a_name():
+    with pytest.raises(DfdError, match="several machines without torchrun or SLURM: give name="):
+        job_name({"NODE_RANK": "1"})
+
+
+@pytest.mark.parametrize(
+    ("environment", "first"),
+    [({}, True), ({"RANK": "0"}, True), ({"RANK": "1"}, False), ({"SLURM_PROCID": "3"}, False)],
+)  # fmt: skip
+def test_who_is_first(environment, first):
+    assert is_first(environment) == first

@@ -22,7 +22,7 @@ def storage(folder: Path) -> Iterable[Figure]:
     """Eight random clips of four frames from each way to keep 300 crops, against a folder of PNGs."""
     path = photo_video(folder / "photo.mp4", (640, 480))
     crops = crop_video(path, CropOptions(groups=0), MtcnnDetector())
-    for kind in ("png", "jpg"):
+    for kind in ("webp", "png", "jpg"):
         write_container(folder / f"{kind}.zip", crops.table, crops.images.items(), kind)
         files = {f"{row:06d}.{kind}": encode(image, kind, 95) for row, image in crops.images.items()}
         works = {name: make(folder / f"{name}-{kind}", files) for name, make in STORES.items()}

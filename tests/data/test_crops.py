@@ -2,11 +2,12 @@
 
 import zipfile
 
+import cv2
 import numpy as np
 import pytest
 
 from dfd.core.errors import DfdError
-from dfd.data.crops import COLUMNS, CropReader, Crops, write_crops
+from dfd.data.crops import COLUMNS, CropReader, Crops, encode, write_crops
 
 
 def crops():
@@ -33,6 +34,15 @@ def test_lossless_round_trip_with_a_hole(tmp_path):
         "frames.csv",
     ]
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["v.zip"]
+
+
+def test_webp_is_lossless_and_small(tmp_path):
+    given = crops()
+    smooth = cv2.GaussianBlur(given.images[0], (0, 0), 3)
+    write_crops(tmp_path / "v.zip", Crops(given.table, given.images | {0: smooth}), "webp")
+    with CropReader(tmp_path / "v.zip") as reader:
+        assert all(np.array_equal(a, b) for a, b in zip(reader.read([0, 4]), (smooth, given.images[4]), strict=True))
+    assert len(encode(smooth, "webp", 95)) < len(encode(smooth, "png", 95))
 
 
 def test_jpeg_is_close(tmp_path):

@@ -3,7 +3,6 @@
 import json
 import logging
 import math
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -15,13 +14,13 @@ from filelock import FileLock
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from dfd.cli.launched import is_first
 from dfd.core.errors import Stopped
 
 log = logging.getLogger("dfd")
 
 FILE, LOCK = "job.json", ".job.lock"
 RUNNING, DONE, PRUNED, FAILED, STOPPED = "running", "done", "pruned", "failed", "stopped"
-RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID")
 
 
 class Pruned(Exception):
@@ -90,7 +89,7 @@ def run_job(task: Callable[[DictConfig], Any], cfg: DictConfig, explain: Callabl
     Two processes never do the same job: the second waits for the first, and takes its result.
     """
     folder = Path(HydraConfig.get().runtime.output_dir)
-    if any(int(os.environ.get(rank) or 0) > 0 for rank in RANKS):
+    if not is_first():
         return _follow(task, cfg, folder)
     with FileLock(folder / LOCK):
         before = read(folder)

@@ -17,6 +17,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from dfd.core.errors import DfdError
 
@@ -116,7 +117,12 @@ def _gone_on_error(part: Path) -> Iterator[None]:
 
 
 def encode(image: np.ndarray, image_format: str, quality: int) -> bytes:
-    """Return an image as the bytes of a PNG or JPEG file."""
+    """Return an image as the bytes of a WebP (lossless), PNG or JPEG file."""
+    if image_format == "webp":
+        out = io.BytesIO()
+        # the quickest effort: ten times as fast to write as OpenCV's, a tenth larger
+        Image.fromarray(image).save(out, "WEBP", lossless=True, method=0, quality=0)
+        return out.getvalue()
     jpeg = image_format == "jpg"
     options = [cv2.IMWRITE_JPEG_QUALITY, quality] if jpeg else [cv2.IMWRITE_PNG_COMPRESSION, 1]
     stored = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)

@@ -60,7 +60,7 @@ class CropOptions:
     max_gap: float = 1.0
     max_tracks: int = 1
     main: Main = "largest"
-    image_format: Literal["png", "jpg"] = "png"
+    image_format: Literal["webp", "png", "jpg"] = "webp"
     jpeg_quality: int = 95
     view_margin: float | None = None
     align: bool = False

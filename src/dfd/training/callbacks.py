@@ -2,6 +2,7 @@
 
 import logging
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,14 @@ from dfd.training.sharding import Sharded
 matplotlib.use("Agg")
 log = logging.getLogger(__name__)
 
+TWICE = 1.0  # seconds within which two signals are one
+
 
 class StopGracefully(pl.callbacks.Checkpoint):
     """Write `last.ckpt` after every epoch, and every so many `steps` if asked; at a signal write it and stop.
 
-    Ctrl-C and SIGTERM (clusters) let the step end first; a second one stops at once. Of several processes it is enough
+    Ctrl-C and SIGTERM (clusters) let the step end first; a second one, but for the same signal sent twice at once
+    (`timeout`, clusters), stops without saving. Of several processes it is enough
     that one hears it: all stop after the same step. Lightning's own `save_last` leaves an epoch out that was not the
     best. This is a kind of checkpoint so that Lightning calls it after all other callbacks: their state is complete.
     """
@@ -37,6 +41,7 @@ class StopGracefully(pl.callbacks.Checkpoint):
         self.path = Path(folder) / "last.ckpt"
         self.steps = steps
         self.asked = False
+        self._since = 0.0
         self._before: dict[signal.Signals, Any] = {}
         self._group: Any = None
 
@@ -96,8 +101,10 @@ class StopGracefully(pl.callbacks.Checkpoint):
 
     def _ask(self, signum: int, frame: Any) -> None:
         if self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
+            if time.monotonic() - self._since > TWICE:
+                raise KeyboardInterrupt
+            return
+        self.asked, self._since = True, time.monotonic()
         log.warning("stopping after this step (Ctrl-C again to stop at once, without saving)")
 
 

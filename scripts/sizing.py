@@ -66,7 +66,7 @@ def arguments() -> argparse.Namespace:
         ("--decoding-rate", 182.0, "videos/min of one core, decoded only (docs/preprocessing.md)"),
         ("--original-rate", 106.0, "videos/min of one core, an original (docs/preprocessing.md)"),
         ("--fake-rate", 163.0, "videos/min of one core, a fake with its original's boxes (docs/preprocessing.md)"),
-        ("--crop-kb", 126.0, "kB of a 256 px PNG of a photographed face (matplotlib's Grace Hopper)"),
+        ("--crop-kb", 87.0, "kB of a 256 px WebP of a photographed face (matplotlib's Grace Hopper)"),
         ("--tflops", 312.0, "bf16 TFLOP/s of the GPU's data sheet; this is an A100's"),
         ("--utilisation", 0.3, "share of it that training reaches; assumed, until you measure yours"),
     )

@@ -58,7 +58,7 @@ def loader(folder: Path) -> Iterable[Figure]:
 def stored(folder: Path) -> tuple[Record, list[Path]]:
     """Cut a video of 120 frames into a container and, the same crops, into a folder of PNGs."""
     crops = crop_video(photo_video(folder / "faces.mp4", (640, 480), 120), CropOptions(groups=0), MtcnnDetector())
-    write_crops(folder / "faces.zip", crops)
+    write_crops(folder / "faces.zip", crops, CropOptions().image_format)
     (folder / "frames").mkdir()
     files = [folder / "frames" / f"{row:06d}.png" for row in crops.images]
     for file, image in zip(files, crops.images.values(), strict=True):

@@ -11,7 +11,7 @@ from dfd.data.datamodule import default_workers
 from dfd.models.backbones import synchronise_batch_norms
 from dfd.models.image import ImageDetector
 from dfd.models.meso import MesoInception4
-from dfd.training.speed import Speed
+from dfd.training.speed import Speed, lay_out
 
 NETWORK = ("tf_efficientnet_b0", False)
 
@@ -33,12 +33,20 @@ def test_a_switch_changes_no_gradient(option):
     # in double precision: batch norms over a few pixels blow rounding up
     network, pixels = ImageDetector(*NETWORK, size=32).train().double(), torch.rand(4, 3, 32, 32).double()
     expected = gradients(network, pixels)
-    Speed(**{option: True}).setup(trainer(), SimpleNamespace(network=network), "fit")
+    Speed(**{"channels_last": False, option: True}).setup(trainer(), SimpleNamespace(network=network), "fit")
     for name, gradient in gradients(network, pixels).items():
         torch.testing.assert_close(gradient, expected[name], rtol=1e-5, atol=1e-7, msg=lambda t, n=name: f"{n}: {t}")
     first = next(module for module in network.modules() if isinstance(module, nn.Conv2d))
     laid_out = first.weight.is_contiguous(memory_format=torch.channels_last)
     assert laid_out == (option == "channels_last")
+
+
+@pytest.mark.parametrize(("device", "last"), [("cpu", True), ("cuda", True), ("mps", False)])
+def test_the_layout_follows_the_device(device, last):
+    network = ImageDetector(*NETWORK, size=32)
+    lay_out(network, torch.device(device))
+    first = next(module for module in network.modules() if isinstance(module, nn.Conv2d))
+    assert first.weight.is_contiguous(memory_format=torch.channels_last) == last
 
 
 def test_a_network_that_cannot_recompute_is_named():

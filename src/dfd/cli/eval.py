@@ -199,11 +199,13 @@ def score(network: "Detector", data: "FaceDataModule", split: str, trainer: Mapp
     import pytorch_lightning as pl
 
     from dfd.training.scoring import Scoring
+    from dfd.training.speed import lay_out
 
     scoring = Scoring(network)
     quiet = {"logger": False, "enable_checkpointing": False, "callbacks": [pl.callbacks.RichProgressBar()]}
     runner = build(dict(trainer), LIBRARIES, **quiet)
     data.trainer = runner  # whose processes share the videos
+    lay_out(network, runner.strategy.root_device)
     runner.test(scoring, data.eval_dataloader(split), verbose=False)
     return scoring.rows["test"]
 

@@ -62,19 +62,22 @@ def predict(cfg: DictConfig) -> float:
     from dfd.preprocess.crop import CropOptions
     from dfd.preprocess.faces import MtcnnDetector
     from dfd.training.checkpoint import load_network
+    from dfd.training.speed import lay_out
 
     paths = media(Path(cfg.input).expanduser())
     names = [cfg.run] if isinstance(cfg.run, str) else list(cfg.run)
     loaded = [load_network(Path(name), allowed_networks(cfg.plugins)) for name in names]
     _check(cfg, len(loaded))
     device = _device(cfg.device)
+    for one in loaded:
+        lay_out(one.network.to(device), device)
     cutter, abstainer = (
         Cutter(MtcnnDetector(device=str(device)), cfg.faces),
         load_abstainer(_run(loaded[0].path), cfg.ood),
     )
     judges = [
         Judge(
-            one.network.to(device),
+            one.network,
             CropOptions(**one.card["crops"]) if one.card["crops"] else None,  # none: pictures as they are
             cutter, cfg.frames, max(1, cfg.batch_size), abstainer, cfg.explain and one is loaded[0],
         )

@@ -56,7 +56,7 @@ def _check_precision(precision: str, kind: str) -> None:
     if precision not in PRECISIONS:
         raise DfdError(f"trainer.precision={precision}: allowed are {', '.join(PRECISIONS[:6])}")
     if kind == "cpu" and precision in ("16-mixed", "16-true", "16"):
-        raise DfdError(f"trainer.precision={precision}: a CPU cannot do it; 32-true is its fastest, bf16-mixed works")
+        raise DfdError(f"trainer.precision={precision}: a CPU cannot do it; 32-true and bf16-mixed work")
     if kind == "cuda" and precision.startswith("bf16") and not torch.cuda.is_bf16_supported(including_emulation=False):
         raise DfdError(f"trainer.precision={precision}: {torch.cuda.get_device_name()} cannot do it; 16-mixed works")
     if kind == "mps" and precision.startswith("64"):

@@ -13,9 +13,9 @@ Switch = bool | Literal["auto"]
 
 
 class Speed(pl.Callback):
-    """Sets a network up for its device before a strategy wraps it; "auto" is what CUDA gains from and a CPU does not.
+    """Sets a network up for its device before a strategy wraps it; "auto" is what the device gains from.
 
-    `channels_last` lays convolutions out as tensor cores want them, `tf32` lets single precision use them,
+    `channels_last` lays convolutions out as tensor cores and CPUs want them, `tf32` lets single precision use them,
     `checkpointing` recomputes activations in the backward pass (less memory, more time), `sync_batchnorm` takes the
     statistics of batch norms over the batches of all processes.
     """
@@ -49,8 +49,8 @@ class Speed(pl.Callback):
             )
         if trainer.world_size > 1 and self.sync_batchnorm and cuda:
             pl_module.network = synchronise_batch_norms(network)
-        if (cuda and self.channels_last == "auto") or self.channels_last is True:
-            network.to(memory_format=torch.channels_last)
+        if self.channels_last:
+            lay_out(network, trainer.strategy.root_device, self.channels_last)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Leave the process as it was: another run may want full precision."""
@@ -58,6 +58,12 @@ class Speed(pl.Callback):
             torch.set_float32_matmul_precision(self._before[0])
             torch.backends.cudnn.allow_tf32 = self._before[1]
             self._before = None
+
+
+def lay_out(network: nn.Module, device: torch.device, channels_last: Switch = "auto") -> None:
+    """Put weights into the layout in which the device is fastest: channels last, but on Apple's GPUs."""
+    if channels_last is True or device.type != "mps":
+        network.to(memory_format=torch.channels_last)
 
 
 def recompute_activations(network: nn.Module) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -232,3 +233,42 @@ def test_killed_at_random_moments_the_result_is_the_same_byte_for_byte(records, 
     assert killed >= 3  # at the end there is nothing left to write
     assert start("killed").wait() == 0
     assert tables(tmp_path / "killed" / "x") == tables(tmp_path / "whole" / "x")
+
+
+def note_and_wait(place):
+    (Path(place) / f"{os.getpid()}.pid").touch()
+    time.sleep(100)
+
+
+@pytest.mark.slow
+def test_workers_do_not_outlive_a_main_process_that_is_killed(tmp_path):
+    script = (
+        "from concurrent.futures import ProcessPoolExecutor; from multiprocessing import get_context\n"
+        "from dfd.preprocess.runner import start_worker; from tests.preprocess.test_pipeline import note_and_wait\n"
+        "if __name__ == '__main__':\n"
+        "    with ProcessPoolExecutor(2, get_context('spawn'), start_worker) as pool:\n"
+        f"        [pool.submit(note_and_wait, {str(tmp_path)!r}) for _ in range(2)]\n"
+    )
+    (tmp_path / "main.py").write_text(script)
+    paths = os.pathsep.join([str(Path(__file__).parents[2]), *filter(None, sys.path)])
+    main = subprocess.Popen([sys.executable, str(tmp_path / "main.py")], env=os.environ | {"PYTHONPATH": paths})
+    until(lambda: len(list(tmp_path.glob("*.pid"))) == 2)
+    main.kill()
+    main.wait()
+    until(lambda: not any(alive(int(path.stem)) for path in tmp_path.glob("*.pid")))
+
+
+def alive(process):
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    stat = Path(f"/proc/{process}/stat")
+    return not stat.is_file() or stat.read_text().rpartition(")")[2].split()[0] != "Z"  # dead, and nobody's yet
+
+
+def until(true, seconds=60):
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.1)

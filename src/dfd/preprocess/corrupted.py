@@ -8,7 +8,6 @@ from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from dfd.core.errors import DfdError
@@ -19,7 +18,7 @@ from dfd.data.crops import CROP_BOX, CropReader, Crops, Table, write_crops
 from dfd.data.video import probe, read_frames
 from dfd.preprocess.crop import cut
 from dfd.preprocess.pipeline import crop_path
-from dfd.preprocess.runner import progress_bar
+from dfd.preprocess.runner import progress_bar, start_worker
 
 
 def corrupted(
@@ -60,7 +59,7 @@ def _run(jobs: Sequence[Job], clean: Path, kind: str, size: int, workers: int | 
         for record, paths in jobs:
             _one(record, paths, clean, kind, size)
         return
-    with progress_bar() as progress, ProcessPoolExecutor(count, get_context("spawn"), _start_worker) as pool:
+    with progress_bar() as progress, ProcessPoolExecutor(count, get_context("spawn"), start_worker) as pool:
         task = progress.add_task(f"corrupting: {kind}", total=len(jobs))
         futures = [pool.submit(_one, record, paths, clean, kind, size) for record, paths in jobs]
         try:
@@ -70,10 +69,6 @@ def _run(jobs: Sequence[Job], clean: Path, kind: str, size: int, workers: int | 
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-
-
-def _start_worker() -> None:
-    cv2.setNumThreads(1)
 
 
 def _one(record: Record, paths: Mapping[int, Path], clean: Path, kind: str, size: int) -> None:

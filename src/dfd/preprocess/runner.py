@@ -14,8 +14,9 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExe
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 from typing import Any, Literal
 
 from rich.console import Console
@@ -202,7 +203,7 @@ def _executor(engine: Engine, chunks: int) -> Executor:
         from dfd.preprocess.cluster import RayExecutor
 
         return RayExecutor(engine.address, engine.workers)
-    return ProcessPoolExecutor(min(engine.count, chunks), get_context("spawn"), _single_threaded)
+    return ProcessPoolExecutor(min(engine.count, chunks), get_context("spawn"), start_worker)
 
 
 def _died(engine: Engine) -> tuple[type[Exception], ...]:
@@ -214,13 +215,22 @@ def _died(engine: Engine) -> tuple[type[Exception], ...]:
     return (BrokenProcessPool,)
 
 
-def _single_threaded() -> None:
-    """Work is spread over files, not within one; Ctrl-C is the main process's to handle."""
+def start_worker() -> None:
+    """Work is spread over files, not within one; Ctrl-C is the main process's to handle; nobody outlives it."""
     os.environ["OMP_NUM_THREADS"] = "1"  # torch is imported later, and only by workers that look for faces
     import cv2
 
     cv2.setNumThreads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_leave_with_the_main_process, daemon=True).start()
+
+
+def _leave_with_the_main_process() -> None:
+    """A main process that is killed tells nobody: its workers would go on, and wait for more forever."""
+    main = parent_process()
+    if main is not None:
+        main.join()
+        os._exit(1)
 
 
 @contextmanager

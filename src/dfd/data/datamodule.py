@@ -135,6 +135,9 @@ class FaceDataModule(pl.LightningDataModule):
 
     def _loader(self, dataset: Dataset[Views], sampler: Any, batch_size: int, drop_last: bool = False) -> DataLoader:
         workers = default_workers(self._neighbours()) if self.workers == "auto" else self.workers
+        if workers:
+            # here, and not in the workers: a fork of a process whose OpenCV has threads would wait for them forever
+            cv2.setNumThreads(1)
         return DataLoader(
             dataset,
             batch_size=batch_size,
@@ -144,7 +147,7 @@ class FaceDataModule(pl.LightningDataModule):
             prefetch_factor=self.prefetch if workers else None,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=workers > 0,
-            worker_init_fn=_settle,
+            worker_init_fn=_leave_stopping_to_the_main_process,
             drop_last=drop_last,
             # a generator of its own: making an iterator must not advance the global one
             generator=torch.Generator().manual_seed(self.seed),
@@ -157,11 +160,10 @@ class FaceDataModule(pl.LightningDataModule):
         return self.trainer.num_devices if self.trainer else 1
 
 
-def _settle(worker: int) -> None:
-    """Use one core, and leave stopping to the main process: Ctrl-C and a cluster's SIGTERM reach all of them."""
+def _leave_stopping_to_the_main_process(worker: int) -> None:
+    """Leave stopping to the main process: Ctrl-C and a cluster's SIGTERM reach all of them."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    cv2.setNumThreads(1)
 
 
 def default_workers(processes: int = 1) -> int:

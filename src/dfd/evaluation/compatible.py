@@ -59,15 +59,16 @@ def tall(table: pd.DataFrame) -> list[Pair]:
     videos = by_video(table, Protocol(pool="logit_mean" if probable else "mean"))
     right = by_video(table)
     kept = len(videos) // CLIPS_PER_BATCH * CLIPS_PER_BATCH
-    why = f"the last {len(videos) - kept} of {len(videos)} videos are dropped (drop_last)"
+    lost = len(videos) - kept
+    why = f"the last {lost} of {len(videos)} videos are dropped (drop_last); " if lost else ""
     labels, scores = videos["label"].to_numpy(), videos["score"].to_numpy()
     if "raw" in table.columns:
         number = table.groupby(["dataset", "video"], sort=True).ngroup().to_numpy()
         ranked = pool_scores(number, table["raw"].to_numpy())
-        why += "; ranks by the raw logit of the class fake, not by its margin over real"
+        why += "ranks by the raw logit of the class fake, not by its margin over real"
     else:
         ranked = scores
-        why += "; its raw logit is not in the table (column raw): ranked by the mean log-odds"
+        why += "its raw logit is not in the table (column raw): ranked by the mean log-odds"
     return [
         Pair("video AUC", roc_auc(labels[:kept], ranked[:kept]), _auc(right), why),
         Pair("video acc", float(((scores >= 0.5) == labels)[:kept].mean()), _accuracy(right), "argmax of mean logits"),

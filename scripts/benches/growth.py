@@ -1,6 +1,5 @@
 """How cost grows: the index, the manifest, the order of an epoch and the views of 100 to 100,000 videos."""
 
-import resource
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -11,6 +10,7 @@ import numpy as np
 
 from benches.figure import Figure
 from dfd.core.manifest import Manifest, check
+from dfd.core.memory import peak_bytes
 from dfd.core.records import InputSpec, Record
 from dfd.data.crops import COLUMNS, Crops, write_crops
 from dfd.data.datamodule import FaceDataModule
@@ -25,7 +25,7 @@ def index(folder: Path) -> Iterable[Figure]:
     """Microseconds per video to make and check records, to write and to read the manifest, at four sizes."""
     first: dict[str, float] = {}
     for count in COUNTS:
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        before = peak_bytes()
         records, made = timed(lambda count=count: tuple(synthetic(count)))
         _, checked = timed(lambda records=records: check(records))
         manifest = Manifest(records, folder)
@@ -34,7 +34,7 @@ def index(folder: Path) -> Iterable[Figure]:
         for name, seconds in {"index and check": made + checked, "write": written, "read": read}.items():
             micros = 1e6 * seconds / count
             yield Figure(f"{name} {count:,} records", micros, first.setdefault(name, micros), "us/video", SAME)
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    grown = (peak_bytes() - before) / 2**20
     size = (folder / "manifest.parquet").stat().st_size / 2**20
     yield Figure(f"memory at the peak, {count:,} records", grown, size, "MiB", "the file")
 

@@ -42,10 +42,10 @@ def peak(path: Path) -> float:
 
 
 def _measured(work: str) -> float:
-    head = "import resource; from dfd.preprocess.faces import MtcnnDetector\n"
-    tail = "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    head = "from dfd.core.memory import peak_bytes; from dfd.preprocess.faces import MtcnnDetector\n"
+    tail = "print(peak_bytes())"
     with tempfile.NamedTemporaryFile("w", suffix=".py") as script:
         script.write(head + work + tail)
         script.flush()
         done = subprocess.run([sys.executable, script.name], capture_output=True, text=True, check=True)
-    return int(done.stdout) / 1024
+    return int(done.stdout) / 2**20

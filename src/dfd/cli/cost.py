@@ -1,9 +1,9 @@
 """What an evaluation cost: time, memory, and energy where the machine has a meter that may be read."""
 
-import resource
-import sys
 import time
 from pathlib import Path
+
+from dfd.core.memory import peak_bytes
 
 METERS = Path("/sys/class/powercap")  # Linux: RAPL counts the micro-joules of processor packages
 
@@ -17,16 +17,11 @@ class Cost:
     def words(self) -> str:
         """Say what it has cost until now."""
         seconds = time.perf_counter() - self._start
-        parts = [f"{seconds:.1f} s", f"{_peak_bytes() / 2**30:.2f} GiB peak memory"]
+        parts = [f"{seconds:.1f} s", f"{peak_bytes() / 2**30:.2f} GiB peak memory"]
         energy = _joules()
         if energy is not None and self._energy is not None and energy > self._energy:
             parts.append(f"{(energy - self._energy) / 3600:.2f} Wh (processor, whole machine)")
         return ", ".join([*parts, *_device_memory()])
-
-
-def _peak_bytes() -> int:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _joules() -> float | None:

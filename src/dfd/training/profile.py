@@ -4,8 +4,6 @@ import io
 import json
 import logging
 import math
-import resource
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Sequence
@@ -18,6 +16,8 @@ from pytorch_lightning.profilers import Profiler
 from rich.console import Console
 from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
+
+from dfd.core.memory import peak_bytes
 
 log = logging.getLogger(__name__)
 
@@ -162,8 +162,7 @@ def peak_memory(device: torch.device) -> float:
     """Return the most bytes that were taken so far: of the GPU, or of this process."""
     if device.type == "cuda":
         return float(torch.cuda.max_memory_allocated(device))
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return float(most if sys.platform == "darwin" else most * 1024)
+    return float(peak_bytes())
 
 
 def summary_page(profile: Profile) -> str:

@@ -71,13 +71,33 @@ def transcribed() -> Iterable[Figure]:
     ours = Tall(pretrained=False, drop_path=0.0).to(DEVICE).eval()
     plain = official_forward(copy.deepcopy(ours))
     with torch.inference_mode():
-        difference = (ours(clips).logits - plain(clips)).abs().max().item()
-        rates = race({"ours": lambda: done(ours(clips).logits), "theirs": lambda: done(plain(clips))})
-    against = f"transcription (logits differ by {difference:.0e})"
-    yield Figure("TALL Swin-B, inference", rates["ours"], rates["theirs"], "clips/s", against)
-    ours.train()
-    rates = race({"ours": lambda: backward(ours(clips).logits), "theirs": lambda: backward(plain(clips))})
-    yield Figure("TALL Swin-B, forward and backward", rates["ours"], rates["theirs"], "clips/s", against)
+        expected = plain(clips)
+        differences = [(work(clips).logits - expected).abs().max().item() for work in (ours, halved(ours))]
+    modes: list[tuple[str, Callable[[Tensor], int]]] = [("inference", done), ("forward and backward", backward)]
+    for name, end in modes:
+        ours.train(end is backward)
+        with torch.set_grad_enabled(end is backward):
+            rates = race(
+                {
+                    "ours": lambda end=end: end(ours(clips).logits),
+                    "bf16": lambda end=end: end(halved(ours)(clips).logits),
+                    "theirs": lambda end=end: end(plain(clips)),
+                }
+            )
+        for how, key, off in zip(("", ", bf16"), ("ours", "bf16"), differences, strict=True):
+            against = f"transcription in fp32 (logits differ by {off:.0e})"
+            aim = (2.0 if CUDA else 1.5) if key == "bf16" else None
+            yield Figure(f"TALL Swin-B, {name}{how}", rates[key], rates["theirs"], "clips/s", against, aim)
+
+
+def halved(network: Detector) -> Callable[[Tensor], Any]:
+    """Return a network that computes in bf16 where that is safe."""
+
+    def forward(pixels: Tensor) -> Any:
+        with torch.autocast(DEVICE.type, torch.bfloat16):
+            return network(pixels)
+
+    return forward
 
 
 def large() -> Iterable[Figure]:

@@ -26,7 +26,7 @@ lint: $(VENV)/.dev ## ruff, mypy, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.run ## measure what costs time, against the floor
+bench: $(VENV)/.run ## measure what costs time, against the floor (about 15 minutes)
 	$(BIN)/python scripts/bench.py
 
 clean: ## remove the virtual environment; data and outputs stay

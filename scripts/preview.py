@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from dfd.cli.app import allowed, command
 from dfd.cli.datasets import find_source, prepare_data
 from dfd.cli.sample import scale_down
+from dfd.cli.strange import without_weights
 from dfd.core.build import build
 from dfd.data.preview import preview
 
@@ -23,8 +24,7 @@ def draw(cfg: DictConfig) -> None:
         scale_down(cfg)
     plain = OmegaConf.to_container(cfg, resolve=True)
     prepared = prepare_data(plain["data"], data_dir, allow)
-    tree = plain["model"]["network"]
-    network = build({**tree, **({"pretrained": False} if "pretrained" in tree else {})}, allow)
+    network = build(without_weights(plain["model"]["network"]), allow)
     augment = build(plain["augment"], allow)
     data = build(plain["data"]["loader"], allow)(prepared.manifest, network.input, augment=augment, seed=cfg.seed)
     path = Path(cfg.paths.output_dir) / f"preview_{prepared.source.tag}_{cfg.model.name}.png"

@@ -99,7 +99,7 @@ def with_base(
         log.warning("%s was trained on other data than what this run calls known", base)
     if _looks_at_a_base(tree):
         return build(tree, allow, base=loaded.network)
-    built = build({**tree, **({"pretrained": False} if "pretrained" in tree else {})}, allow)
+    built = build(without_weights(tree), allow)
     try:
         built.load_state_dict(loaded.network.state_dict())
     except RuntimeError as error:
@@ -107,6 +107,11 @@ def with_base(
         raise DfdError(f"model.base={base} holds another network than model.network describes: {reason}") from error
     built.initialised_from = f"run: {loaded.path}"
     return built
+
+
+def without_weights(tree: dict[str, Any]) -> dict[str, Any]:
+    """Return a network's configuration that asks for no pretrained weights."""
+    return tree | {"pretrained": False} if "pretrained" in tree else tree
 
 
 def base_tree(tree: dict[str, Any], base: str | None) -> dict[str, Any]:

@@ -8,7 +8,8 @@ import torch
 
 from dfd.cli.trouble import check_device, explained
 from dfd.core.errors import DfdError
-from dfd.training.saving import WriteBeside, write_beside
+from dfd.training.sharding import Sharded
+from dfd.training.trainer import Trainer, WriteBeside
 
 TRAINER = {"accelerator": "cpu", "devices": 1, "precision": "32-true"}
 
@@ -108,12 +109,7 @@ def test_a_full_disk_leaves_the_old_checkpoint_and_says_so(tmp_path):
     assert torch.load(path, weights_only=True)["weights"].shape == (10,)
 
 
-def test_a_trainer_writes_so_unless_its_strategy_has_its_own_way():
-    import pytorch_lightning as pl
-    from pytorch_lightning.strategies import ModelParallelStrategy
-
-    trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
-    write_beside(trainer)
-    assert isinstance(trainer.strategy.checkpoint_io, WriteBeside)
-    sharded = pl.Trainer(accelerator="cpu", strategy=ModelParallelStrategy(), logger=False, enable_checkpointing=False)
-    write_beside(sharded)
+def test_every_trainer_writes_so():
+    quiet = {"accelerator": "cpu", "logger": False, "enable_checkpointing": False}
+    for strategy in ("auto", Sharded()):
+        assert isinstance(Trainer(strategy=strategy, **quiet).strategy.checkpoint_io, WriteBeside)

@@ -3,7 +3,9 @@
 import functools
 import logging
 import os
+import signal
 import socket
+import time
 
 import pytest
 import pytorch_lightning as pl
@@ -11,13 +13,16 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
+from dfd.core.errors import Stopped
 from dfd.data.datamodule import FaceDataModule
 from dfd.models.image import ImageDetector
-from dfd.training.callbacks import Ema, History
+from dfd.training.callbacks import Ema, History, StopGracefully
+from dfd.training.checkpoint import read_checkpoint
 from dfd.training.classification import Classification
 from dfd.training.losses import classification_loss
 from dfd.training.schedules import warmup_cosine
 from dfd.training.sharding import Sharded, blocks
+from dfd.training.trainer import Trainer
 
 logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
 LABEL = torch.tensor([0, 1, 1, 1, 0, 0, 0, 0])  # each process has another share of fakes
@@ -119,6 +124,35 @@ def test_two_processes_learn_what_one_learns_of_the_doubled_batch(noise, tmp_pat
         numbers = [[epoch[key] for epoch in history] for history in histories]
         assert numbers[1] == pytest.approx(numbers[0], rel=1e-4)
         assert numbers[2] == pytest.approx(numbers[0], rel=1e-4)
+
+
+class Slow(StopGracefully):
+    """Keeps the first process out of a step in which the second waits for its gradient, and signals there."""
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if trainer.is_global_zero and trainer.global_step == 2:
+            time.sleep(0.5)
+            signal.raise_signal(signal.SIGTERM)
+
+
+def stop_in_a_step(rank, manifest, folder, port):
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "LOCAL_RANK": str(rank)}
+    network = vit()
+    data = FaceDataModule(manifest, network.input, batch_size=4, visits=2, eval_frames=4, workers=0, seed=7)
+    objective = Classification(network, functools.partial(torch.optim.SGD, lr=0.03), warmup_cosine)
+    trainer = Trainer(
+        max_epochs=2, accelerator="cpu", devices=2, strategy="ddp", callbacks=[Slow(str(folder))], logger=False,
+        use_distributed_sampler=False, enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
+        default_root_dir=folder,
+    )  # fmt: skip
+    with pytest.raises(Stopped, match="stopped at step 3"):
+        trainer.fit(objective, datamodule=data)
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_process_while_another_waits_for_it_stops_both(noise, tmp_path):
+    on_two(stop_in_a_step, noise, tmp_path, free_port())
+    assert read_checkpoint(tmp_path / "last.ckpt")["global_step"] == 3
 
 
 def test_every_large_block_is_sharded_by_itself():

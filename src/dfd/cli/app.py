@@ -18,8 +18,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dfd.cli.jobs import run_job
+from dfd.cli.launched import is_first
 from dfd.cli.schema import ROOT_KEYS, register
-from dfd.core.errors import DfdError, did_you_mean
+from dfd.core.errors import DfdError, Stopped, did_you_mean
 
 log = logging.getLogger("dfd")
 
@@ -34,6 +35,7 @@ QUIET = (
     ".*WeightAveraging callback with a model that overrides.*",  # only to shard it, which averaging then refuses
     ".*module.s. in eval mode at the start of training.*",  # a frozen base is meant to be
     ".*Checkpoint directory .* exists and is not empty.*",
+    ".*recommended to use `self.log.'val/(auc|ap)'.*",  # computed once over the rows of all processes
     ".*your dataloader is not resumable.*",  # it is, by the seed and the position that the datamodule keeps
 )
 
@@ -100,6 +102,10 @@ def _guard(task: Task, cfg: DictConfig) -> Any:
         return run_job(task, cfg, _message)
     try:
         return task(cfg)
+    except Stopped as stopped:
+        if not is_first():  # all processes stop together, one says so
+            raise SystemExit(0) from stopped
+        _leave(_message(stopped))
     except (DfdError, OmegaConfBaseException) as error:
         _leave(_message(error))
 

@@ -14,7 +14,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from dfd.cli import runs
-from dfd.cli.app import LIBRARIES, allowed, allowed_networks, command, in_sweep
+from dfd.cli.app import allowed, allowed_networks, command, in_sweep
 from dfd.cli.cost import Cost
 from dfd.cli.datasets import Prepared, find_source, prepare_data
 from dfd.cli.sample import banner
@@ -203,7 +203,7 @@ def score(network: "Detector", data: "FaceDataModule", split: str, trainer: Mapp
 
     scoring = Scoring(network)
     quiet = {"logger": False, "enable_checkpointing": False, "callbacks": [pl.callbacks.RichProgressBar()]}
-    runner = build(dict(trainer), LIBRARIES, **quiet)
+    runner = build(dict(trainer), allowed(()), **quiet)
     data.trainer = runner  # whose processes share the videos
     lay_out(network, runner.strategy.root_device)
     runner.test(scoring, data.eval_dataloader(split), verbose=False)

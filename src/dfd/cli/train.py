@@ -146,7 +146,6 @@ def _callbacks(plain: dict[str, Any], allow: tuple[str, ...]) -> dict[str, Any]:
 
 def _trainer(cfg: DictConfig, plain: dict[str, Any], allow: tuple[str, ...]) -> "tuple[pl.Trainer, Watched | None]":
     """Return a trainer, and what watches it if its run is a trial of a search."""
-    from dfd.training.saving import write_beside
     from dfd.training.watching import Watched
 
     trainer = build(plain["trainer"], allow, **_callbacks(plain, allow))
@@ -156,7 +155,6 @@ def _trainer(cfg: DictConfig, plain: dict[str, Any], allow: tuple[str, ...]) -> 
             f"trainer.devices={trainer.num_devices} in a sweep: every training needs a process that it can start anew, "
             "add hydra/launcher=joblib"
         )
-    write_beside(trainer)
     if cfg.hparams_search.trial is None:
         return trainer, None
     watched = Watched(cfg.metric, watch(cfg, Path(HydraConfig.get().sweep.dir)))

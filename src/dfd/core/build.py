@@ -79,10 +79,8 @@ def _check_arguments(target: Callable[..., Any], arguments: Mapping[str, Any], p
         if key not in parameters and not open_ended:
             raise DfdError(f"{place}: {_name(target)} has no argument {key!r}{did_you_mean(key, parameters)}")
         if key in hints and not _fits(value, hints[key]):
-            wanted = getattr(hints[key], "__name__", None) or str(hints[key])
-            raise DfdError(
-                f"{place}.{key}={value!r}: expected {wanted.replace('typing.', '')}, got {type(value).__name__}"
-            )
+            wanted = hints[key].__name__ if inspect.isclass(hints[key]) else str(hints[key]).replace("typing.", "")
+            raise DfdError(f"{place}.{key}={value!r}: expected {wanted}, got {type(value).__name__}")
 
 
 def _hints(target: Callable[..., Any]) -> dict[str, Any]:

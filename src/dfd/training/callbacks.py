@@ -63,13 +63,13 @@ class StopGracefully(pl.callbacks.Checkpoint):
         if self._agreed():
             self._stop(trainer)
         if self.steps and trainer.global_step % self.steps == 0:
-            self._save(trainer)
+            trainer.save_checkpoint(self.path)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Keep the epoch; stop between two."""
         if self._agreed():
             self._stop(trainer)
-        self._save(trainer)
+        trainer.save_checkpoint(self.path)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Give the signals back."""
@@ -85,15 +85,8 @@ class StopGracefully(pl.callbacks.Checkpoint):
         torch.distributed.all_reduce(asked, torch.distributed.ReduceOp.MAX, self._group)
         return bool(asked)
 
-    def _save(self, trainer: pl.Trainer) -> None:
-        """Write beside and rename, so that a run that is killed meanwhile still has the one before."""
-        part = self.path.with_suffix(".part")
-        trainer.save_checkpoint(part)
-        if trainer.is_global_zero:
-            part.replace(self.path)
-
     def _stop(self, trainer: pl.Trainer) -> None:
-        self._save(trainer)
+        trainer.save_checkpoint(self.path)
         raise Stopped(
             f"stopped at step {trainer.global_step} (epoch {trainer.current_epoch}) and saved {self.path}; "
             "the same command with ckpt_path=last goes on"

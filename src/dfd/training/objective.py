@@ -70,7 +70,8 @@ class Objective(Scoring):
                 f"the training loss became {loss.item()} at step {self.global_step}: lower optimizer.lr, "
                 "or train in full precision with trainer.precision=32-true"
             )
-        self.log("train/loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=len(batch["label"]))
+        self.log("train/loss_step", loss, on_step=True, on_epoch=False, prog_bar=True)
+        self.log("train/loss", loss, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(batch["label"]))
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:

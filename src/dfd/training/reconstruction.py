@@ -56,10 +56,8 @@ class Reconstruction(Classification):
         painted = reconstruction_loss(output.target, output.reconstruction, self.distance)
         if output.mean is not None and output.log_variance is not None:
             painted = painted + self.kl_weight * kl_to_standard(output.mean, output.log_variance, output.target[0])
-        if self.training:
-            self.log("train/reconstruction", painted, on_step=False, on_epoch=True, batch_size=len(batch["label"]))
-        else:
-            self.log("val/reconstruction", painted, sync_dist=True, batch_size=len(batch["label"]))
+        name = f"{'train' if self.training else 'val'}/reconstruction"
+        self.log(name, painted, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(batch["label"]))
         if self.part == "autoencoder":
             return painted
         judged = self._classification(output, batch)

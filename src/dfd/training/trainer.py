@@ -1,13 +1,31 @@
-"""Checkpoints that replace the one before only when they are whole."""
+"""Lightning's trainer, but for how it writes checkpoints and what it does at a signal."""
 
 import os
-from contextlib import suppress
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
+
+
+class Trainer(pl.Trainer):
+    """Lightning's, whose checkpoints are replaced by whole ones only, and which leaves signals to `StopGracefully`.
+
+    At SIGTERM Lightning's own broadcasts within the signal handler: where another process waits for something else,
+    say a gradient, both wait for ever.
+    """
+
+    @wraps(pl.Trainer.__init__)  # type: ignore[misc]
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.strategy.checkpoint_io = WriteBeside()
+        self._signal_connector.register_signal_handlers = _nothing  # type: ignore[method-assign]
+
+
+def _nothing() -> None:
+    """Stands for Lightning's handlers."""
 
 
 class WriteBeside(TorchCheckpointIO):
@@ -30,9 +48,3 @@ class WriteBeside(TorchCheckpointIO):
             part.unlink(missing_ok=True)
             raise
         part.replace(place)
-
-
-def write_beside(trainer: pl.Trainer) -> None:
-    """Let a trainer write checkpoints so; strategies that shard the weights insist on their own way."""
-    with suppress(NotImplementedError):
-        trainer.strategy.checkpoint_io = WriteBeside()

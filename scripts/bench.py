@@ -11,7 +11,7 @@ from benches.compute import infer, tall, train
 from benches.evaluation import evaluate
 from benches.figure import Figure, machine
 from benches.growth import index, loading
-from benches.loader import loader
+from benches.loader import augment, loader
 from benches.memory import memory
 from benches.predict import predict
 from benches.preprocess import preprocess
@@ -22,7 +22,7 @@ from rich.table import Table
 
 BENCHES: dict[str, Callable[[Path], Iterable[Figure]]] = {
     bench.__name__: bench
-    for bench in (preprocess, predict, loader, loading, train, infer, evaluate, storage, memory, index, tall)
+    for bench in (preprocess, predict, loader, augment, loading, train, infer, evaluate, storage, memory, index, tall)
 }
 
 

@@ -7,10 +7,13 @@ import albumentations as A
 import cv2
 import numpy as np
 import torch
+from omegaconf import OmegaConf
 from torch import Tensor
 
 from benches.figure import Figure, fastest
 from benches.preprocess import photo_video
+from dfd.cli.app import allowed, config_dir
+from dfd.core.build import build
 from dfd.core.errors import DfdError
 from dfd.core.records import InputSpec, Record
 from dfd.data.augment import Augment
@@ -53,6 +56,26 @@ def loader(folder: Path) -> Iterable[Figure]:
         yield Figure(f"clips, {name}", rates["ours"], rates["decoding"], "clips/s", "decoding the PNGs")
         yield Figure(f"clips, {name}", rates["ours"], rates["plain"], "clips/s", against)
         yield Figure(f"clips, {name}, kept as shown", rates["kept"], rates["plain"], "clips/s", against, 3)
+
+
+def augment(folder: Path) -> Iterable[Figure]:
+    """What augmentation costs a worker per visit, with and without what the device can do; one core."""
+    picture = np.random.default_rng(0).integers(0, 256, (224, 224, 3), np.uint8)
+    images = np.repeat(cv2.GaussianBlur(picture, (0, 0), 3)[None], CLIPS * LENGTH, 0)
+    strong, left = (chain(name) for name in ("strong", "strong_on_device"))
+    for name, shown in ((f"{CLIPS} clips of {LENGTH} frames", images), ("an image", images[:1])):
+        works = {
+            each: lambda chain=chain, shown=shown: sum(len(chain(shown, seed)[:1]) for seed in range(5 * VISITS))
+            for each, chain in (("left", left), ("strong", strong))
+        }
+        rates = fastest(works)
+        yield Figure(f"augment=strong_on_device, {name}", rates["left"], rates["strong"], "visits/s", "augment=strong")
+
+
+def chain(name: str) -> Augment:
+    """Build a shipped augmentation."""
+    tree = OmegaConf.to_container(OmegaConf.load(config_dir() / "augment" / f"{name}.yaml"))
+    return build(tree, allowed(()))
 
 
 def stored(folder: Path) -> tuple[Record, list[Path]]:

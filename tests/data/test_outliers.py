@@ -29,7 +29,7 @@ class Pictures(Dataset):
 
     def __getitem__(self, visit):
         number = visit.video if isinstance(visit, Visit) else visit
-        return Views(pixels=picture(number), t=np.zeros(1), label=0, video=number)
+        return Views(pixels=picture(number), t=np.zeros(1), draw=np.zeros(1, np.int64), label=0, video=number)
 
 
 @pytest.mark.parametrize("kind", CHANGES)

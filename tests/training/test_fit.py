@@ -33,7 +33,10 @@ class StopAt(StopGracefully):
         super().on_train_batch_end(trainer, pl_module, *args)
 
 
-def run(noise, folder, *, stop=None, resume=False, ema=False, epochs=3, dropout=0.5, lr=1e-3, accumulate=1, seed=7):
+def run(
+    noise, folder, *, stop=None, resume=False, ema=False, epochs=3, dropout=0.5, lr=1e-3, accumulate=1, seed=7,
+    on_device=None,
+):  # fmt: skip
     import albumentations
 
     pl.seed_everything(seed, verbose=False)
@@ -46,6 +49,7 @@ def run(noise, folder, *, stop=None, resume=False, ema=False, epochs=3, dropout=
         functools.partial(warmup_cosine, warmup=0.1),
         {"network": TREE | {"dropout": dropout}, "model": "meso", "manifest": noise.hash},
         seed=seed,
+        augment=on_device,
     )
     checkpoints = folder / "checkpoints"
     callbacks = [
@@ -155,3 +159,20 @@ def test_a_loss_that_diverges_stops_the_run(noise, tmp_path, monkeypatch):
     monkeypatch.setattr(Classification, "loss", lambda self, output, batch: output.logits.sum() * float("nan"))
     with pytest.raises(DfdError, match=r"loss became nan at step 0: lower optimizer\.lr"):
         run(noise, tmp_path, epochs=1)
+
+
+def test_what_is_augmented_on_the_device_goes_on_exactly_too(noise, tmp_path):
+    """Flips and noise are draws of the visit: a run that stopped within an epoch ends as one that did not."""
+    from torchvision.transforms import v2
+
+    from dfd.data.ondevice import OnDevice
+
+    chain = OnDevice({"flip": v2.RandomHorizontalFlip(0.5), "noise": v2.GaussianNoise(sigma=0.1)})
+    _, plain = run(noise, tmp_path / "plain", epochs=2)
+    _, expected = run(noise, tmp_path / "whole", epochs=2, on_device=chain)
+    with pytest.raises(Stopped):
+        run(noise, tmp_path / "parts", epochs=2, on_device=chain, stop=11)
+    _, objective = run(noise, tmp_path / "parts", epochs=2, on_device=chain, resume=True)
+    assert not torch.equal(plain.network.head.weight, expected.network.head.weight)
+    for (name, a), b in zip(expected.state_dict().items(), objective.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name

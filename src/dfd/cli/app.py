@@ -26,7 +26,7 @@ log = logging.getLogger("dfd")
 
 Task = Callable[[DictConfig], Any]
 
-LIBRARIES = ("pytorch_lightning.", "torch.optim.", "albumentations.")
+LIBRARIES = ("pytorch_lightning.", "torch.optim.", "albumentations.", "torchvision.transforms.v2.")
 QUIET = (
     ".*LeafSpec.*is deprecated.*",
     ".*overridden `on_after_batch_transfer`.*",

@@ -133,9 +133,8 @@ def _assemble(
         card["outliers"] = ", ".join(sorted({record.method for record in manifest.records if record.label == FAKE}))
     optimizer, scheduler = build(plain["optimizer"], allow), build(plain["scheduler"], allow)
     tree, teacher = taught(plain, prepared)
-    objective = build(tree, allow)(
-        network, optimizer=optimizer, scheduler=scheduler, card=card, seed=plain["seed"], **teacher
-    )
+    draw = {"seed": plain["seed"], "augment": augment and augment.on_device}
+    objective = build(tree, allow)(network, optimizer=optimizer, scheduler=scheduler, card=card, **draw, **teacher)
     return data, objective
 
 

@@ -10,12 +10,14 @@ class Batch(TypedDict):
 
     pixels: (N, 3, H, W) for images, (N, T, 3, H, W) for clips; uint8 until the device, RGB in [0, 1] after.
     label: (N,) int64. video: (N,) int64, position of the video in its split. t: (N,) float64, seconds.
+    draw: (N,) int64, seed of what is random about a view on the device; one for all rows that share it.
     """
 
     pixels: Tensor
     label: Tensor
     video: Tensor
     t: Tensor
+    draw: Tensor
     extra: NotRequired[dict[str, Tensor]]
 
 

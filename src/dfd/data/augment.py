@@ -9,6 +9,8 @@ import numpy as np
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import asks a server for newer versions otherwise
 import albumentations as A
 
+from dfd.data.ondevice import OnDevice
+
 Transforms = Mapping[str, A.BasicTransform | None]
 
 
@@ -16,12 +18,15 @@ class Augment:
     """A chain of named transforms at the network's size; the same seed gives the same result in any process.
 
     `stored` ones come before it and see the stored crops, which they may make smaller: what crops, and what belongs
-    to the full resolution.
+    to the full resolution. Those `on_device` come last, and not here but where the network is.
     """
 
-    def __init__(self, transforms: Transforms | None = None, stored: Transforms | None = None) -> None:
+    def __init__(
+        self, transforms: Transforms | None = None, stored: Transforms | None = None, on_device: OnDevice | None = None
+    ) -> None:
         self.compose = _chain(transforms)
         self.stored = _chain(stored) if stored else None
+        self.on_device = on_device
 
     def __call__(self, images: np.ndarray, seed: int) -> np.ndarray:
         """Transform uint8 images (N, H, W, 3), every one by the same draw."""

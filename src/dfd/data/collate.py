@@ -17,4 +17,5 @@ def collate(items: Sequence[Views]) -> Batch:
         label=torch.from_numpy(np.repeat([item["label"] for item in items], counts)),
         video=torch.from_numpy(np.repeat([item["video"] for item in items], counts)),
         t=torch.from_numpy(np.concatenate([item["t"] for item in items]).astype(np.float64)),
+        draw=torch.from_numpy(np.concatenate([item["draw"] for item in items])),
     )

@@ -44,10 +44,11 @@ class ImageViews(Dataset[Views]):
     def __getitem__(self, visit: Visit | int) -> Views:
         number, seed = visit if isinstance(visit, tuple) else (visit, None)
         pixels = fit(read_rgb(Path(self.records[number].path)), self.input.size)[None]
+        draw = np.zeros(1, np.int64) if seed is None else np.random.default_rng(seed).integers(2**31, size=1)
         if self.augment is not None and seed is not None:
-            pixels = self.augment(pixels, int(np.random.default_rng(seed).integers(2**31)))
+            pixels = self.augment(pixels, int(draw[0]))
         pixels = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
-        return Views(pixels=pixels, t=np.zeros(1), label=self.targets[number], video=number)
+        return Views(pixels=pixels, t=np.zeros(1), draw=draw, label=self.targets[number], video=number)
 
 
 def read_rgb(path: Path) -> np.ndarray:

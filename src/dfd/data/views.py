@@ -28,10 +28,11 @@ class Visit(NamedTuple):
 
 
 class Views(TypedDict):
-    """Views of one video: pixels (K, 3, S, S) or (K, T, 3, S, S) uint8, times (K,) in seconds."""
+    """Views of one video: pixels (K, 3, S, S) or (K, T, 3, S, S) uint8, times (K,) in seconds, seeds `draw` (K,)."""
 
     pixels: np.ndarray
     t: np.ndarray
+    draw: np.ndarray
     label: int
     video: int
 
@@ -93,12 +94,14 @@ class FaceViews(Dataset[Views]):
             except DfdError as error:
                 raise DfdError(f"{record.dataset}/{record.id}: {error}") from None
             stack, points = self._stack(record, crops, table, rows.ravel(), generator is not None)
+        draw = self._draws(len(rows), generator)
         if self.augment is not None and generator is not None:
-            stack = self._augmented(stack, points, generator)
+            stack = self._augmented(stack, points, draw)
         pixels = stack.transpose(0, 3, 1, 2)
         if spec.kind == "clip":
             pixels = pixels.reshape(len(rows), spec.frames, *pixels.shape[1:])
-        return Views(pixels=np.ascontiguousarray(pixels), t=table["t"][rows[:, 0]], label=label, video=video)
+        t = table["t"][rows[:, 0]]
+        return Views(pixels=np.ascontiguousarray(pixels), t=t, draw=draw, label=label, video=video)
 
     def _stack(
         self, record: Record, crops: Reader, table: Mapping[str, np.ndarray], rows: np.ndarray, training: bool
@@ -172,13 +175,21 @@ class FaceViews(Dataset[Views]):
             changed = set(masks.facts["swapped"])
         return np.array([int(face) in changed for face in faces])
 
-    def _augmented(self, stack: np.ndarray, points: np.ndarray | None, generator: np.random.Generator) -> np.ndarray:
+    def _draws(self, views: int, generator: np.random.Generator | None) -> np.ndarray:
         """One draw for all clips of a video, since its frames belong together; one draw per view for images."""
-        rows = [slice(None)] if self.input.kind == "clip" else [slice(row, row + 1) for row in range(len(stack))]
-        seeds = [int(generator.integers(2**31)) for _ in rows]
+        if generator is None:
+            return np.zeros(views, np.int64)
+        if self.input.kind == "clip":
+            return np.full(views, generator.integers(2**31))
+        return np.array([generator.integers(2**31) for _ in range(views)])
+
+    def _augmented(self, stack: np.ndarray, points: np.ndarray | None, draw: np.ndarray) -> np.ndarray:
+        """Augment what shares a draw together: the frames of a video, or single images."""
+        count = len(stack) if self.input.kind == "clip" else 1
+        parts = [slice(start, start + count) for start in range(0, len(stack), count)]
         drawn = [
-            self._one_draw(stack[some], None if points is None else points[some], seed)
-            for some, seed in zip(rows, seeds, strict=True)
+            self._one_draw(stack[part], None if points is None else points[part], int(seed))
+            for part, seed in zip(parts, draw, strict=False)
         ]
         return np.concatenate(drawn)
 

@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from dfd.core.errors import DfdError
 from dfd.core.tensors import Batch, Output
+from dfd.data.ondevice import OnDevice
 from dfd.metrics.pooling import pool
 from dfd.metrics.ranking import average_precision, roc_auc
 from dfd.models.base import Detector
@@ -27,8 +28,8 @@ class Objective(Scoring):
     """Trains a detector that it knows only by the contract.
 
     `optimizer` takes parameter groups, `scheduler` the number of steps. `card` is the plain description of the run
-    that goes into every checkpoint. Every random draw on the device is a function of seed, rank, epoch and batch, so
-    that a stopped run goes on as if it had not been stopped.
+    that goes into every checkpoint. `augment` changes pixels on the device. Every random draw there is a function of
+    seed, rank, epoch and batch, so that a stopped run goes on as if it had not been stopped.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Objective(Scoring):
         card: Mapping[str, Any] | None = None,
         seed: int = 0,
         compiled: bool = False,
+        augment: OnDevice | None = None,
     ) -> None:
         super().__init__(network)
         self.optimizer = optimizer
@@ -46,6 +48,7 @@ class Objective(Scoring):
         self.card = dict(card or {})
         self.seed = seed
         self.compiled = compiled
+        self.augment = augment
 
     def on_fit_start(self) -> None:
         """Compile the network in place, where that is asked for; the names of its weights stay."""
@@ -57,7 +60,9 @@ class Objective(Scoring):
         raise NotImplementedError
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Seed dropout and the like."""
+        """Augment what was left to the device; seed dropout and the like."""
+        if self.augment is not None:
+            batch["pixels"] = self.augment(batch["pixels"], batch["draw"])
         draw = np.random.SeedSequence((self.seed, self.global_rank, self.current_epoch, batch_idx)).generate_state(1)[0]
         torch.manual_seed(int(draw))
 

@@ -10,13 +10,15 @@ from tests.cli.conftest import QUICK, ROOT, SMALL, run
 
 
 @pytest.mark.slow
-def test_two_processes_score_every_video_once(workplace):
-    command = "python train.py model=meso data=ffpp name=two trainer=ddp trainer.accelerator=cpu trainer.devices=2"
-    done = run(workplace, command, *QUICK)
+@pytest.mark.parametrize("trainer", ["ddp", "fsdp"])
+def test_two_processes_score_every_video_once(workplace, trainer):
+    several = ["trainer.accelerator=cpu", "trainer.devices=2"]
+    done = run(workplace, f"python train.py model=meso data=ffpp name={trainer} trainer={trainer}", *several, *QUICK)
     assert done.returncode == 0, done.stderr[-3000:]
-    two = pd.read_parquet(workplace / "outputs/two/eval/ffpp-sample-test/predictions.parquet")
+    two = pd.read_parquet(workplace / f"outputs/{trainer}/eval/ffpp-sample-test/predictions.parquet")
 
-    done = run(workplace, "python eval.py run=outputs/two data=ffpp output=one", "data.loader.eval_frames=2", *SMALL)
+    alone = f"python eval.py run=outputs/{trainer} data=ffpp output=one"
+    done = run(workplace, alone, "data.loader.eval_frames=2", *SMALL)
     assert done.returncode == 0, done.stderr[-3000:]
     one = pd.read_parquet(workplace / "one/predictions.parquet")
     assert len(two) == len(one) == 20

@@ -1,5 +1,6 @@
 """dfd-eval: score datasets with a run's checkpoint and report."""
 
+import copy
 import itertools
 import logging
 import time
@@ -199,13 +200,15 @@ def score(network: "Detector", data: "FaceDataModule", split: str, trainer: Mapp
     import pytorch_lightning as pl
 
     from dfd.training.scoring import Scoring
+    from dfd.training.sharding import Sharded
     from dfd.training.speed import lay_out
 
-    scoring = Scoring(network)
     quiet = {"logger": False, "enable_checkpointing": False, "callbacks": [pl.callbacks.RichProgressBar()]}
     runner = build(dict(trainer), allowed(()), **quiet)
     data.trainer = runner  # whose processes share the videos
-    lay_out(network, runner.strategy.root_device)
+    # sharing weights out is for good: the network that the caller goes on with stays whole
+    scoring = Scoring(copy.deepcopy(network) if isinstance(runner.strategy, Sharded) else network)
+    lay_out(scoring.network, runner.strategy.root_device)
     runner.test(scoring, data.eval_dataloader(split), verbose=False)
     return scoring.rows["test"]
 

@@ -1,5 +1,6 @@
 """Weights, gradients and optimiser states shared out over all devices (FSDP2), for networks too large for one."""
 
+import torch
 from pytorch_lightning.strategies import ModelParallelStrategy
 from torch import nn
 from torch.distributed.device_mesh import DeviceMesh
@@ -24,6 +25,7 @@ def shard(network: nn.Module, mesh: DeviceMesh, least: int = BLOCK) -> None:
     """Shard every large block by itself, so that only one is whole at a time, then what is left together."""
     if isinstance(network, FSDPModule):
         return
+    network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # the only one that can be cut
     for block in blocks(network, least):
         fully_shard(block, mesh=mesh)
     fully_shard(network, mesh=mesh)

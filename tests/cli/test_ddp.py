@@ -26,6 +26,16 @@ def test_two_processes_score_every_video_once(workplace, trainer):
 
 
 @pytest.mark.slow
+def test_of_two_processes_that_evaluate_one_reports(workplace):
+    two = "trainer=ddp trainer.accelerator=cpu trainer.devices=2"
+    done = run(workplace, f"python eval.py run=outputs/demo data=ffpp output=pair {two}", *SMALL)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("report: ") == 1
+    looks = (workplace / "outputs/demo/test_touches.jsonl").read_text().splitlines()
+    assert sum("output=pair" in look for look in looks) == 1
+
+
+@pytest.mark.slow
 def test_processes_of_torchrun_write_one_run_folder(workplace):
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", str(ROOT / "train.py")]
     more = ["model=meso", "data=ffpp", "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]

@@ -1,11 +1,18 @@
 """Evaluating a run: several datasets, corruptions, protocols, validation, and what is kept with the run."""
 
 import json
+from dataclasses import replace
 
 import pandas as pd
 import pytest
+import torch
 
 from dfd.cli.eval import several
+from dfd.cli.robustness import can_be_corrupted
+from dfd.cli.validation import decide, decided, place
+from dfd.core.errors import DfdError
+from dfd.core.records import Record
+from dfd.evaluation.protocol import Protocol
 from tests.cli.conftest import SMALL, run
 
 FEW = [*SMALL, "data.loader.eval_frames=2"]
@@ -75,9 +82,13 @@ def test_validation_is_kept_with_the_run_and_test_is_logged(workplace):
 
 @pytest.mark.slow
 def test_the_oracle_is_shown_beside_the_honest_choice(workplace):
+    checkpoints = workplace / "outputs" / "demo" / "checkpoints"
+    other = torch.load(checkpoints / "best.ckpt", weights_only=True)
+    torch.save(other | {"global_step": other["global_step"] + 1}, checkpoints / "epoch009.ckpt")
     evaluated(workplace, "data=ffpp", "oracle=true", "output=oracle", *FEW)
+    (checkpoints / "epoch009.ckpt").unlink()
     selection = json.loads((workplace / "oracle" / "facts.json").read_text())["selection"]
-    assert set(selection["all"]) == {"best.ckpt", "last.ckpt"}
+    assert set(selection["all"]) == {"best.ckpt", "epoch009.ckpt"}  # last.ckpt is the same epoch as the best
     assert selection["best"] >= selection["chosen"]
 
 
@@ -97,6 +108,9 @@ def test_a_sweep_over_datasets_makes_one_table(workplace):
         ("eval.pool=vote", "eval.pool='vote': allowed are mean"),
         ("data=ffpp corruption=quick corruption.kinds=[fog] data.loader.workers=0", "no corruption 'fog'"),
         ("data=[ffpp,mine]", "mine"),
+        ("data=ffpp corruption.kinds=[jpeg]", "corruption.levels=[1,2,3,4,5]"),
+        ("data=cddb corruption=quick data.loader.workers=0", "only pictures"),
+        ("data=ffpp corruption=quick trainer=ddp trainer.accelerator=cpu trainer.devices=2", "trainer.devices=1"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(workplace, more, message):
@@ -105,3 +119,33 @@ def test_what_is_wrong_is_said_in_one_line(workplace, more, message):
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("error: ")
     assert message in last
+
+
+def test_thresholds_belong_to_the_checkpoint_they_were_found_for(tmp_path, caplog):
+    for name in ("best.ckpt", "last.ckpt", "epoch000.ckpt"):
+        (tmp_path / "checkpoints").mkdir(exist_ok=True)
+        (tmp_path / "checkpoints" / name).touch()
+    best, other = (tmp_path / "checkpoints" / name for name in ("best.ckpt", "epoch000.ckpt"))
+    assert place(tmp_path, best) == tmp_path
+    assert place(tmp_path, other) == tmp_path / "operating" / "epoch000"
+    table = pd.DataFrame(
+        {
+            "video": [f"v{row}" for row in range(40)], "dataset": "d", "method": "m", "t": 0.0,
+            "group": [f"g{row}" for row in range(40)], "label": [row % 2 for row in range(40)],
+            "score": [0.3 + 0.4 * (row % 2) for row in range(40)],
+        }
+    )  # fmt: skip
+    decide(tmp_path, table, Protocol(resamples=20), {"checkpoint": str(other)})
+    assert decided(tmp_path, best) is None
+    assert decided(tmp_path, other).facts["checkpoint"] == str(other)
+    assert "eval.py run=" not in caplog.text
+    assert decided(tmp_path, tmp_path / "checkpoints" / "last.ckpt") is None
+    assert "thresholds are not those of last.ckpt" in caplog.text
+
+
+def test_faces_that_others_cut_cannot_be_corrupted():
+    ours = Record("a", "ffpp", "test", 0, "a.mp4", "a", assets={"crops": "crops/a.zip"})
+    can_be_corrupted([ours])
+    for assets in ({}, {"crops": "real/0"}):
+        with pytest.raises(DfdError, match="of ffpp there are only pictures or faces that others cut"):
+            can_be_corrupted([ours, replace(ours, assets=assets)])

@@ -8,7 +8,9 @@ import pandas as pd
 import pytest
 import torch
 
-from dfd.cli.predict import Cutter, Judge, Judgement, write
+from dfd.cli.predict import Cutter, Judge, Judgement, show, write
+from dfd.evaluation.numbers import Number
+from dfd.evaluation.operating import Operating
 from dfd.models.meso import MesoInception4
 from dfd.preprocess.crop import CropOptions
 from dfd.preprocess.faces import MtcnnDetector
@@ -80,3 +82,11 @@ def test_a_picture_of_one_face_of_none_and_of_nothing(tmp_path):
     known = cutter(tmp_path / "one.png", CropOptions(), 4)
     assert cutter(tmp_path / "one.png", CropOptions(view_margin=0.1), 4) is known  # cut once for both
     assert len(twin(tmp_path / "one.png").score) == 1
+
+
+def test_the_most_suspect_of_several_people_decides(tmp_path):
+    operating = Operating({"none": {}}, "none", {"balanced": Number(0.5)}, None, 0.1, "mean")
+    with_two = judgement([0.1, 0.1, 0.95, 0.95], [0, 0, 1, 1], "[/old] clip.mp4")
+    verdicts = write([[with_two]], 0.5, tmp_path, operating)
+    assert verdicts["score"][0] == pytest.approx(0.95)
+    show(verdicts, tmp_path)  # a name is no markup

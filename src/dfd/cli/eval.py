@@ -18,6 +18,7 @@ from dfd.cli import runs
 from dfd.cli.app import allowed, allowed_networks, command, in_sweep
 from dfd.cli.cost import Cost
 from dfd.cli.datasets import Prepared, find_source, prepare_data
+from dfd.cli.launched import is_first
 from dfd.cli.sample import banner
 from dfd.cli.sweep import note_evaluations
 from dfd.cli.trouble import check_device
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from dfd.training.scoring import Rows
 
 log = logging.getLogger("dfd")
+
+SHOWN = ("view_margin", "align")  # what the cutting of faces says of how they are shown
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,14 @@ def evaluate(cfg: DictConfig) -> float:
             f"{cfg.run} says what is strange, not what is fake: evaluate it with posthoc=[abnormality,msp,knn]"
         )
     choices = several(HydraConfig.get().overrides.task)
-    scored = [_one(each, subject, protocol, len(choices) > 1) for each in _each(cfg, choices)]
+    if cfg.corruption.kinds and not cfg.corruption.levels:
+        raise DfdError(f"corruption.kinds={list(cfg.corruption.kinds)}: say how strong, corruption.levels=[1,2,3,4,5]")
+    if cfg.corruption.kinds and _processes(cfg) > 1:
+        raise DfdError("corruption= is scored by one process: add trainer.devices=1")
+    looked = [_one(each, subject, protocol, len(choices) > 1) for each in _each(cfg, choices)]
+    scored = [one for one in looked if one is not None]
+    if not scored:  # one of the other processes, whose rows the first one has
+        return float("nan")
     if in_sweep():
         note_evaluations(Path(HydraConfig.get().sweep.dir), [one.folder for one in scored])
     if len(scored) == 1:
@@ -113,10 +123,15 @@ def _each(cfg: DictConfig, choices: list[str]) -> list[DictConfig]:
     return [compose("eval", [*rest, f"data={name}"]) for name in choices]
 
 
-def _one(cfg: DictConfig, subject: Subject, protocol: Any, of_several: bool) -> Scored:
-    """Score and report one dataset."""
+def _processes(cfg: DictConfig) -> int:
+    trainer: dict[str, Any] = OmegaConf.to_container(cfg.trainer, resolve=True)  # type: ignore[assignment]
+    return build(trainer, allowed(()), logger=False).world_size
+
+
+def _one(cfg: DictConfig, subject: Subject, protocol: Any, of_several: bool) -> Scored | None:
+    """Score one dataset and, in the first process, report it."""
     from dfd.cli.reporting import report
-    from dfd.cli.robustness import robustness
+    from dfd.cli.robustness import can_be_corrupted, robustness
     from dfd.cli.train import evaluation_facts
     from dfd.cli.validation import decide
     from dfd.training.scoring import prediction_table
@@ -124,10 +139,15 @@ def _one(cfg: DictConfig, subject: Subject, protocol: Any, of_several: bool) -> 
     started, cost = time.time(), Cost()
     prepared, data_cfg = _prepare(cfg, subject)
     network, card, run = subject.loaded.network, subject.loaded.card, subject.folder
-    seen = {key: data_cfg["crops"][key] for key in ("view_margin", "align") if key in (data_cfg["crops"] or {})}
-    data = build({**data_cfg["loader"], **seen}, allowed(cfg.plugins))(prepared.manifest, network.input)
+    if cfg.corruption.kinds:
+        can_be_corrupted(prepared.manifest.split(cfg.split))
+    data_cfg["loader"] |= {key: data_cfg["crops"][key] for key in SHOWN if key in (data_cfg["crops"] or {})}
+    data = build(data_cfg["loader"], allowed(cfg.plugins))(prepared.manifest, network.input)
     trainer: dict[str, Any] = OmegaConf.to_container(cfg.trainer, resolve=True)  # type: ignore[assignment]
     rows = score(network, data, cfg.split, trainer)
+    selection = _selection(subject, data, cfg, trainer, rows) if cfg.oracle else None
+    if not is_first():
+        return None
     name = f"{prepared.source.tag}-{cfg.split}"
     folder = run / "eval" / name
     if cfg.output:
@@ -141,12 +161,12 @@ def _one(cfg: DictConfig, subject: Subject, protocol: Any, of_several: bool) -> 
     }
     if cfg.split == "val" and prepared.manifest.hash == card["manifest"] and subject.saved is not None:
         decide(run, prediction_table(rows, data.records("val")), protocol, facts)
-    if cfg.oracle:
-        facts["selection"] = _selection(subject, data, cfg, trainer, rows)
+    if selection is not None:
+        facts["selection"] = selection
     known = run if subject.saved is not None else None
     evaluation = report(folder, rows, data, cfg.split, facts, protocol, prepared.lost, known, network)
     if cfg.corruption.kinds:
-        robustness(cfg, folder, data_cfg, prepared, network, trainer, facts, protocol)
+        robustness(cfg, folder, data_cfg, prepared, network, trainer, facts, protocol, known)
     return Scored(folder, evaluation)
 
 
@@ -159,9 +179,10 @@ def _prepare(cfg: DictConfig, subject: Subject) -> tuple[Prepared, dict[str, Any
     source = find_source(data_cfg, data_dir)
     if source.sample:
         log.warning(banner(data_cfg["title"], source, {}))
-    own_crops = any(override.startswith("data.crops") for override in HydraConfig.get().overrides.task)
-    if not own_crops and data_cfg["crops"] is not None:  # cut as in training, unless the user says otherwise
-        data_cfg["crops"] |= subject.loaded.card["crops"] or {}
+    if data_cfg["crops"] is not None:  # cut as in training, unless the user says otherwise
+        typed = {override.lstrip("+").partition("=")[0] for override in HydraConfig.get().overrides.task}
+        crops = subject.loaded.card["crops"] or {}
+        data_cfg["crops"] |= {key: value for key, value in crops.items() if f"data.crops.{key}" not in typed}
     return prepare_data(data_cfg, data_dir, allow), data_cfg
 
 
@@ -171,15 +192,21 @@ def _selection(
     """Score every checkpoint of the run on this split; return what choosing among them by it would have gained."""
     from dfd.metrics.pooling import pool
     from dfd.metrics.ranking import roc_auc
-    from dfd.training.checkpoint import load_network
+    from dfd.training.checkpoint import load_network, read_checkpoint
 
     def auc(rows: "Rows") -> float:
         return roc_auc(*pool(rows.video, rows.label, rows.score))
 
     chosen = subject.loaded.path
-    others = [path for path in sorted(chosen.parent.glob("*.ckpt")) if path != chosen]
+    steps = {read_checkpoint(chosen).get("global_step")}  # best and last are copies of some epoch
+    others = []
+    for path in sorted(chosen.parent.glob("*.ckpt")):
+        step = read_checkpoint(path).get("global_step")
+        if step is not None and step not in steps:  # none: an average of several
+            steps.add(step)
+            others.append(path)
     if not others:
-        raise DfdError(f"oracle=true compares checkpoints, {chosen.parent} holds one only: train with callbacks=every")
+        raise DfdError(f"oracle=true compares epochs, {chosen.parent} holds one only: train with callbacks=every")
     found = {chosen.name: auc(rows)}
     for path in others:
         network = load_network(path, allowed_networks(cfg.plugins)).network

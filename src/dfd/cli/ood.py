@@ -16,6 +16,7 @@ from rich.console import Console
 from dfd.cli import runs
 from dfd.cli.app import allowed_networks
 from dfd.cli.datasets import Prepared
+from dfd.cli.reporting import touch
 from dfd.cli.runs import write_facts
 from dfd.cli.strange import Sides
 from dfd.core.bank import FeatureBank, Fitted, Head
@@ -86,7 +87,10 @@ def posthoc(loaded: "Loaded", sides: Sides, cfg: DictConfig) -> float:
         "pictures": _pictures(network, roles, banks, fitted[lead]),
         "seconds": round(time.time() - started, 1),
     }
-    write_facts(folder, _facts(loaded, sides, cfg) | found)
+    facts = _facts(loaded, sides, cfg) | found
+    write_facts(folder, facts)
+    for side in (sides.known, sides.strange):
+        touch(run, {"dataset": side.source.tag, "condition": "posthoc", "command": facts["command"]}, None)
     evaluation = write_ood_report(folder, resamples=options["resamples"])
     console = Console()
     console.print(ood_table(evaluation, title=f"{loaded.card['model']}: what is strange in {sides.strange.source.tag}"))

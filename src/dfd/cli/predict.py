@@ -13,9 +13,11 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from dfd.cli.abstain import INCONCLUSIVE, load_abstainer, look, why_inconclusive
 from dfd.cli.app import allowed_networks, command
+from dfd.cli.validation import decided
 from dfd.core.bank import Fitted
 from dfd.core.errors import DfdError
 
@@ -58,7 +60,6 @@ def predict(cfg: DictConfig) -> float:
     """Judge every file, print a verdict for each, and write the tables; return the share judged fake."""
     import torch
 
-    from dfd.evaluation.operating import Operating
     from dfd.preprocess.crop import CropOptions
     from dfd.preprocess.faces import MtcnnDetector
     from dfd.training.checkpoint import load_network
@@ -93,7 +94,7 @@ def predict(cfg: DictConfig) -> float:
     folder = Path(cfg.output) if cfg.output else _run(loaded[0].path) / "predict" / time.strftime("%Y%m%d-%H%M%S")
     # what validation decided holds for one run, pooled as it was
     alone = len(loaded) == 1 and cfg.threshold is None and cfg.strategy is None
-    operating = Operating.read(_run(loaded[0].path)) if alone else None
+    operating = decided(_run(loaded[0].path), loaded[0].path) if alone else None
     verdicts = write(judged, 0.5 if cfg.threshold is None else cfg.threshold, folder, operating, cfg.strategy or "mean")
     show(verdicts, folder)
     if not any(len(one.score) for several in judged for one in several):
@@ -258,7 +259,8 @@ def _verdict(
     several: list[Judgement], threshold: float, operating: "Operating | None", strategy: str
 ) -> dict[str, Any]:
     first = several[0]
-    scores = [j.pooled(strategy) if operating is None else operating.pooled(j.score) for j in several if len(j.score)]
+    pooled = (j.pooled(strategy) if operating is None else _as_decided(j, operating) for j in several if len(j.score))
+    scores = list(pooled)
     score = float(np.mean(scores)) if scores else float("nan")
     verdict = operating.verdict(score) if operating is not None else "fake" if score >= threshold else "real"
     verdict = INCONCLUSIVE if first.strange else verdict
@@ -278,6 +280,12 @@ def _verdict(
     return row | {"reason": first.strange or (_between(operating.band) if between else ""), "kind": ""}  # type: ignore[union-attr, arg-type]
 
 
+def _as_decided(judgement: Judgement, operating: "Operating") -> float:
+    """Return the score of the most suspect person, pooled as validation videos were."""
+    people = np.unique(judgement.track)
+    return max(operating.pooled(judgement.score[judgement.track == person]) for person in people)
+
+
 def _between(band: tuple[float, float]) -> str:
     return f"its score lies between {band[0]:.3f} and {band[1]:.3f}, where validation found both real and fake"
 
@@ -291,7 +299,7 @@ def show(verdicts: pd.DataFrame, folder: Path) -> None:
     for row in verdicts.itertuples():
         score = "-" if np.isnan(row.score) else f"{row.score:.3f}"  # type: ignore[call-overload, arg-type]
         text = f"{row.verdict}: {row.reason}" if row.reason else str(row.verdict)
-        table.add_row(str(row.file), f"[{styles[str(row.verdict)]}]{text}[/]", score, str(row.views))
+        table.add_row(Text(str(row.file)), Text(text, styles[str(row.verdict)]), score, str(row.views))
     console = Console()
     console.print(table)
     counts = ", ".join(f"{count} {verdict}" for verdict, count in verdicts["verdict"].value_counts().items())

@@ -14,11 +14,12 @@ import pandas as pd
 from rich.console import Console
 
 from dfd.cli.runs import write_facts
+from dfd.cli.validation import decided
 from dfd.core import predictions
 from dfd.core.records import Record
 from dfd.data.datamodule import FaceDataModule
 from dfd.evaluation.evaluate import Evaluation
-from dfd.evaluation.operating import FILE, Operating
+from dfd.evaluation.operating import FILE
 from dfd.evaluation.protocol import Protocol
 from dfd.evaluation.report import MISSING, PREDICTIONS, read_facts, write_report
 from dfd.evaluation.tables import evaluation_table
@@ -61,11 +62,10 @@ def report(
     if split == "test" and run is not None:
         more["touches"] = [*touches(run, place["dataset"], condition), _touch(place, None)]
     write_facts(folder, {**_history(folder, facts), **facts, **more})
-    _copy_operating(run, folder)
+    _copy_operating(run, Path(facts["checkpoint"]), folder)
     evaluation = write_report(folder, protocol)
     if split == "test" and run is not None:
-        with (run / TOUCHES).open("a") as file:
-            file.write(json.dumps(_touch(place, evaluation.video["auc"].value)) + "\n")
+        touch(run, place, evaluation.video["auc"].value)
     console = Console()
     console.print(evaluation_table(evaluation, title=str(facts.get("title", folder.name))))
     console.print(f"report: {folder / 'report.html'}", soft_wrap=True)
@@ -77,6 +77,12 @@ def missing_table(records: Sequence[Record]) -> pd.DataFrame:
     names = ("id", "dataset", "method", "group", "label")
     rows = [[getattr(record, name) for name in names] for record in records]
     return pd.DataFrame(rows, columns=["video", *names[1:]])
+
+
+def touch(run: Path, place: Mapping[str, str], auc: float | None) -> None:
+    """Note a look at a test split: its dataset, condition and command."""
+    with (run / TOUCHES).open("a") as file:
+        file.write(json.dumps(_touch(place, auc)) + "\n")
 
 
 def touches(run: Path, dataset: str, condition: str = "clean") -> list[dict[str, Any]]:
@@ -97,9 +103,9 @@ def _touch(place: Mapping[str, str], auc: float | None) -> dict[str, Any]:
     return {"when": time.strftime("%Y-%m-%d %H:%M"), **place, "auc": None if auc is None or np.isnan(auc) else auc}
 
 
-def _copy_operating(run: Path | None, folder: Path) -> None:
+def _copy_operating(run: Path | None, checkpoint: Path, folder: Path) -> None:
     """Keep what validation decided with the evaluation, so that its report can be made anew."""
-    operating = None if run is None else Operating.read(run)
+    operating = None if run is None else decided(run, checkpoint)
     if operating is not None:
         operating.write(folder)
     elif (folder / FILE).is_file():

@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,10 @@ from rich.console import Console
 from rich.table import Table
 
 from dfd.cli.app import allowed
+from dfd.cli.reporting import touch
 from dfd.core.build import build
+from dfd.core.errors import DfdError
+from dfd.core.records import Record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,6 +27,16 @@ if TYPE_CHECKING:
 log = logging.getLogger("dfd")
 
 
+def can_be_corrupted(records: "Sequence[Record]") -> None:
+    """Refuse data whose full frames are not at hand: corruption comes before the face is cut out."""
+    without = next((r for r in records if not str(r.assets.get("crops", "")).endswith(".zip")), None)
+    if without is not None:
+        raise DfdError(
+            f"corruption= changes full frames of videos, of {without.dataset} there are only pictures or faces that "
+            "others cut"
+        )
+
+
 def robustness(
     cfg: DictConfig,
     folder: Path,
@@ -33,8 +46,12 @@ def robustness(
     trainer: Mapping[str, Any],
     facts: Mapping[str, Any],
     protocol: "Protocol",
+    run: Path | None = None,
 ) -> None:
-    """Score a split under every corruption, and write `robustness.{json,md,html}` beside the clean report."""
+    """Score a split under every corruption, and write `robustness.{json,md,html}` beside the clean report.
+
+    Every look at a test split is noted with the `run`.
+    """
     from dfd.core import predictions
     from dfd.evaluation.pages import render
     from dfd.evaluation.report import PREDICTIONS, SAMPLE
@@ -50,6 +67,9 @@ def robustness(
             meta = {key: str(facts[key]) for key in ("model", "run", "manifest")} | {"condition": f"{kind}-{level}"}
             predictions.write(table, folder / f"{kind}-{level}.parquet", meta)
             tables[kind, level] = table
+            if run is not None and cfg.split == "test":
+                place = {"dataset": str(facts["dataset"]), "condition": meta["condition"]}
+                touch(run, place | {"command": str(facts["command"])}, None)
     found = compare(clean, tables, protocol)
     title = f"{facts['title']}: robustness"
     sample = f"{SAMPLE}\n\n" if facts.get("sample") else ""

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("dfd")
 
+SHOWN_ALIKE = ("view_margin", "align", "eval_frames", "sampling")
+
 
 @dataclass(frozen=True)
 class Sides:
@@ -43,12 +45,16 @@ def both_sides(
     crops: Mapping[str, Any] | None = None,
 ) -> Sides:
     """Prepare both sides: known is what the run was trained on, strange is what `data=` holds beside that."""
-    known_node = _as_typed(known_node, given, "data.loader.")
+    same = given is None or given.name == known_node["name"]
+    whole = _as_typed(known_node, ("",)) if same else {}
+    known_node = _as_typed(known_node, ("loader.", "root") if same else ("loader.",))
     known = prepare_data(part_of(known_node, "id", allow), data_dir, allow, crops)
-    if given is None or given.name == known_node["name"]:
-        node = part_of(_as_typed(known_node, given), "ood", allow)
+    if same:
+        node = part_of(whole, "ood", allow)
     else:
         node = part_of(OmegaConf.to_container(given, resolve=True), "all", allow)  # type: ignore[arg-type]
+        # what is strange is not how it is shown
+        node["loader"] |= {key: known_node["loader"][key] for key in SHOWN_ALIKE if key in known_node["loader"]}
     strange = prepare_data(node, data_dir, allow, crops if node["crops"] is not None else None)
     return Sides(known, _unseen(strange, known.manifest), known_node, node, allow)
 
@@ -56,7 +62,7 @@ def both_sides(
 def part_of(whole: Mapping[str, Any], part: str, allow: Sequence[str]) -> dict[str, Any]:
     """Return a data configuration that asks its index for one part, where it knows parts."""
     node: dict[str, Any] = deepcopy(dict(whole))
-    if "part" in inspect.signature(locate(node["index"]["_target_"], allow)).parameters:
+    if node["index"] and "part" in inspect.signature(locate(node["index"]["_target_"], allow)).parameters:
         node["index"]["part"] = part
     return node
 
@@ -128,15 +134,13 @@ def _looks_at_a_base(tree: Mapping[str, Any]) -> bool:
     return tree["_target_"] == "dfd.models.abnormality.AbnormalityDetector"
 
 
-def _as_typed(saved: dict[str, Any], given: DictConfig | None, within: str = "data.") -> dict[str, Any]:
-    """Return the run's own data configuration with what the user typed (within a part of it) on top."""
+def _as_typed(saved: dict[str, Any], within: tuple[str, ...]) -> dict[str, Any]:
+    """Return the run's own data configuration with what the user typed of some of its parts on top."""
     node = OmegaConf.create(deepcopy(saved))
-    parsed = OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task))
-    for override in parsed:
+    for override in OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task)):
         key = override.key_or_group.lstrip("+")
-        if key.startswith(within) and given is not None:
-            place = key.removeprefix("data.")
-            OmegaConf.update(node, place, OmegaConf.select(given, place), force_add=True)
+        if key.startswith(tuple(f"data.{part}" for part in within)):
+            OmegaConf.update(node, key.removeprefix("data."), override.value(), force_add=True)
     return OmegaConf.to_container(node, resolve=True)  # type: ignore[return-value]
 
 

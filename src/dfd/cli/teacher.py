@@ -1,16 +1,22 @@
 """A teacher for the model that is trained: any run or checkpoint, given as teacher.run=."""
 
+import hashlib
+import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 from dfd.cli.app import allowed_networks
 from dfd.cli.datasets import Prepared
+from dfd.cli.launched import is_first
 from dfd.core.build import build
 from dfd.core.errors import DfdError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from dfd.training.checkpoint import Loaded
     from dfd.training.teaching import CachedOdds
 
@@ -18,6 +24,7 @@ log = logging.getLogger("dfd")
 
 PLAIN = "dfd.training.classification.Classification"
 TAUGHT = "dfd.training.distillation.Distillation"
+SHOWN = ("view_margin", "align", "actors", "repair", "sampling")
 ALL_FRAMES = 4096  # more than are stored of any video
 
 
@@ -66,15 +73,37 @@ def cached_odds(loaded: "Loaded", plain: Mapping[str, Any], prepared: Prepared) 
 
     if loaded.network.input.kind != "image":
         raise DfdError("teacher.cache=true: only what an image teacher says of a frame can be kept")
-    path = loaded.path.parents[1] / "teacher" / f"{prepared.manifest.hash}-{loaded.path.stem}.npz"
-    made = loaded.path.stat().st_mtime
-    if not path.is_file() or path.stat().st_mtime < made:
-        loader = dict(plain["data"]["loader"]) | {"eval_frames": ALL_FRAMES}
+    loader = dict(plain["data"]["loader"]) | {"eval_frames": ALL_FRAMES}
+    seen = {key: loader.get(key) for key in SHOWN} | {"checkpoint": loaded.path.stat().st_mtime_ns}
+    name = hashlib.sha256(json.dumps(seen).encode()).hexdigest()[:8]
+    path = loaded.path.parents[1] / "teacher" / f"{prepared.manifest.hash}-{loaded.path.stem}-{name}.npz"
+    kept = _read(path)
+    if kept is None:
         data = build(loader, ("dfd.",))(prepared.manifest, loaded.network.input)
         rows = score(loaded.network, data, "train", plain["trainer"])
-        path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(path, video=rows.video, t=rows.t, score=rows.score)
-        log.info("kept what the teacher says of %d views in %s", len(rows.video), path)
-    with np.load(path, allow_pickle=False) as file:
-        probability = np.clip(file["score"], 1e-7, 1 - 1e-7)
-        return CachedOdds(file["video"], file["t"], np.log(probability / (1 - probability)))
+        kept = {"video": rows.video, "t": rows.t, "score": rows.score}
+        if is_first():
+            _write(path, kept)
+            log.info("kept what the teacher says of %d views in %s", len(rows.video), path)
+    probability = np.clip(kept["score"], 1e-7, 1 - 1e-7)
+    return CachedOdds(kept["video"], kept["t"], np.log(probability / (1 - probability)))
+
+
+def _read(path: Path) -> "dict[str, np.ndarray] | None":
+    """Return what was kept; nothing where there is none, or only a part that a stopped run left."""
+    import numpy as np
+
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in ("video", "t", "score")}
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+        return None
+
+
+def _write(path: Path, kept: "dict[str, np.ndarray]") -> None:
+    import numpy as np
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part.npz")
+    np.savez(part, **kept)  # type: ignore[arg-type]
+    part.replace(path)

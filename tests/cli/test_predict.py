@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from dfd.cli.predict import Cutter, Judge, Judgement, show, write
+from dfd.cli.predict import Cutter, Judge, Judgement, _options, show, write
 from dfd.evaluation.numbers import Number
 from dfd.evaluation.operating import Operating
 from dfd.models.meso import MesoInception4
@@ -90,3 +90,22 @@ def test_the_most_suspect_of_several_people_decides(tmp_path):
     verdicts = write([[with_two]], 0.5, tmp_path, operating)
     assert verdicts["score"][0] == pytest.approx(0.95)
     show(verdicts, tmp_path)  # a name is no markup
+
+
+def test_more_frames_than_training_kept_are_cut_where_they_are_asked_for():
+    few = {"groups": 2, "length": 4}
+    assert _options(few, "image", 8).groups == 2
+    assert _options(few, "image", 30).groups == 8
+    assert _options(few, "clip", 30).groups == 2
+    assert _options({"groups": 0}, "image", 30).groups == 0
+    assert _options(None, "image", 30) is None
+
+
+def test_a_decoder_that_stumbles_does_not_stop_the_other_files(tmp_path):
+    class Stumbling:
+        def __call__(self, path, options, frames):
+            raise AttributeError("'NoneType' object has no attribute 'width'")
+
+    judged = Judge(MesoInception4(32), CropOptions(), Stumbling(), 4, 4)(tmp_path / "odd.mp4")
+    assert judged.kind == "unexpected"
+    assert "could not be read: AttributeError" in judged.reason

@@ -32,6 +32,7 @@ def test_what_a_cpu_can_do_is_let_through(precision):
     ("change", "message"),
     [
         ({"precision": "16-mixed"}, "a CPU cannot do it"),
+        ({"precision": "bf16-true"}, "allowed are 32-true, bf16-mixed, 16-mixed, 64-true"),
         ({"precision": "fp8"}, "allowed are 32-true, bf16-mixed"),
         ({"accelerator": "abacus"}, "allowed are auto, gpu"),
     ],

@@ -232,6 +232,20 @@ def test_the_order_of_frames_matters():
         assert (network(frames).logits - network(frames[:, [1, 0, 3, 2]]).logits).abs().max() > 1e-7
 
 
+def test_the_cached_bias_follows_what_a_fused_optimiser_and_averaging_do():
+    """Neither tells that it changes a weight."""
+    network, frames = micro(), torch.rand(2, 4, 3, 112, 112)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=0.3, fused=True)
+    with torch.inference_mode():
+        network.eval()(frames)
+    network.train()(frames).logits.sum().backward()
+    optimizer.step()
+    fresh = micro()
+    fresh.load_state_dict(network.state_dict())
+    with torch.inference_mode():
+        torch.testing.assert_close(network.eval()(frames).logits, fresh.eval()(frames).logits)
+
+
 def test_evaluation_is_deterministic_and_its_cached_bias_follows_the_weights():
     network, frames = micro(), torch.rand(2, 4, 3, 112, 112)
     with torch.inference_mode():

@@ -16,6 +16,7 @@ from dfd.training.callbacks import Ema, History, StopGracefully, Stopped
 from dfd.training.checkpoint import load_network, read_checkpoint
 from dfd.training.classification import Classification
 from dfd.training.schedules import warmup_cosine
+from dfd.training.scoring import Scoring
 
 logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
 TREE = {"_target_": "dfd.models.meso.MesoInception4", "size": 32, "dropout": 0.5}
@@ -176,3 +177,28 @@ def test_what_is_augmented_on_the_device_goes_on_exactly_too(noise, tmp_path):
     assert not torch.equal(plain.network.head.weight, expected.network.head.weight)
     for (name, a), b in zip(expected.state_dict().items(), objective.state_dict().values(), strict=True):
         assert torch.equal(a, b), name
+
+
+def test_scores_that_are_no_numbers_are_no_auc(noise, tmp_path):
+    with pytest.raises(DfdError, match=r"validation scores are not finite in epoch 0: lower optimizer\.lr"):
+        run(noise, tmp_path, epochs=2, lr=1e30)
+    assert not (tmp_path / "checkpoints" / "best.ckpt").exists()
+
+
+def test_the_best_epoch_is_known_where_a_run_folder_was_moved(noise, tmp_path):
+    trainer, _ = run(noise, tmp_path / "before", epochs=2)
+    best = trainer.checkpoint_callback.best_model_score
+    (tmp_path / "before").rename(tmp_path / "after")
+    trainer, _ = run(noise, tmp_path / "after", epochs=2, resume=True)
+    assert trainer.checkpoint_callback.best_model_score == best
+    assert trainer.checkpoint_callback.best_model_path == str(tmp_path / "after" / "checkpoints" / "best.ckpt")
+
+
+def test_a_network_in_double_precision_gets_its_pixels_so(noise):
+    network = MesoInception4(32).double()
+    scoring = Scoring(network)
+    batch = next(iter(FaceDataModule(noise, network.input, batch_size=4, workers=0).val_dataloader()))
+    moved = scoring.transfer_batch_to_device(dict(batch), torch.device("meta"), 0)
+    assert moved["pixels"].device.type == moved["label"].device.type == "meta"
+    assert moved["t"].device.type == moved["draw"].device.type == "cpu"  # MPS has no float64
+    assert scoring.on_after_batch_transfer(batch, 0)["pixels"].dtype == torch.float64

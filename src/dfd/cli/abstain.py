@@ -40,7 +40,7 @@ def look(network: "Detector", pixels: "Tensor", fitted: Fitted | None) -> tuple[
 
     if fitted is None:
         base = answering(network)
-        fake = base.score(base(pixels)).double().cpu().numpy()
+        fake = base.score(base(pixels)).cpu().double().numpy()
         return fake, np.full(len(fake), -np.inf)
     columns = observe(network, pixels, [find(fitted.name).needs or ""])
     rows = np.zeros(len(pixels))

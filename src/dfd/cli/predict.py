@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,7 +61,6 @@ def predict(cfg: DictConfig) -> float:
     """Judge every file, print a verdict for each, and write the tables; return the share judged fake."""
     import torch
 
-    from dfd.preprocess.crop import CropOptions
     from dfd.preprocess.faces import MtcnnDetector
     from dfd.training.checkpoint import load_network
     from dfd.training.speed import lay_out
@@ -79,7 +79,7 @@ def predict(cfg: DictConfig) -> float:
     judges = [
         Judge(
             one.network,
-            CropOptions(**one.card["crops"]) if one.card["crops"] else None,  # none: pictures as they are
+            _options(one.card["crops"], one.network.input.kind, cfg.frames),
             cutter, cfg.frames, max(1, cfg.batch_size), abstainer, cfg.explain and one is loaded[0],
         )
         for one in loaded
@@ -111,6 +111,18 @@ def _check(cfg: DictConfig, runs: int) -> None:
         raise DfdError(f"faces={cfg.faces}, frames={cfg.frames}: at least one of each is looked at")
     if cfg.ood is not None and runs > 1:
         raise DfdError("ood= belongs to one run: give one run=")
+
+
+def _options(crops: Mapping[str, Any] | None, kind: str, frames: int) -> "CropOptions | None":
+    """Return how faces are cut: as in training, in more bursts if more frames are asked for; None: not at all."""
+    from dfd.preprocess.crop import CropOptions
+
+    if not crops:
+        return None
+    options = CropOptions(**crops)
+    if kind == "image" and 0 < options.groups * options.length < frames:
+        options = replace(options, groups=-(-frames // options.length))
+    return options
 
 
 def media(path: Path) -> list[Path]:
@@ -180,6 +192,15 @@ class Judge:
         except DfdError as error:
             kind = getattr(error, "reason", "unreadable")
             return Judgement(path, np.empty(0), np.empty(0), str(error), kind=kind)
+        except (
+            ValueError,
+            RuntimeError,
+            AttributeError,
+            cv2.error,
+        ) as error:  # a decoder's
+            log.debug("%s", path, exc_info=error)
+            reason = f"could not be read: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            return Judgement(path, np.empty(0), np.empty(0), reason, kind="unexpected")
         batches = np.split(rows, range(self.batch_size, len(rows), self.batch_size))
         seen = [look(self.network, self._pixels(crops, batch), self.abstainer) for batch in batches]
         score, strangeness = (np.concatenate(column) for column in zip(*seen, strict=True))

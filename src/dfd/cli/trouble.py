@@ -8,7 +8,7 @@ from typing import Any
 
 from dfd.core.errors import DfdError
 
-PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true", "32", "16", "bf16", "64")
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "64-true", "32", "16", "bf16", "64")
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 NOT_WRITTEN = ("No space left", "failed writing file", "unexpected pos")  # torch says it in its own words
@@ -54,8 +54,8 @@ def _check_precision(precision: str, kind: str) -> None:
     import torch
 
     if precision not in PRECISIONS:
-        raise DfdError(f"trainer.precision={precision}: allowed are {', '.join(PRECISIONS[:6])}")
-    if kind == "cpu" and precision in ("16-mixed", "16-true", "16"):
+        raise DfdError(f"trainer.precision={precision}: allowed are {', '.join(PRECISIONS[:4])}")
+    if kind == "cpu" and precision in ("16-mixed", "16"):
         raise DfdError(f"trainer.precision={precision}: a CPU cannot do it; 32-true and bf16-mixed work")
     if kind == "cuda" and precision.startswith("bf16") and not torch.cuda.is_bf16_supported(including_emulation=False):
         raise DfdError(f"trainer.precision={precision}: {torch.cuda.get_device_name()} cannot do it; 16-mixed works")

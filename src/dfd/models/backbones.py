@@ -65,7 +65,10 @@ class CachingWindowAttention(WindowAttention):
 
     def _get_rel_pos_bias(self) -> Tensor:
         table = self.relative_position_bias_table
-        if self.training or torch.is_grad_enabled() or torch.compiler.is_compiling():
+        if torch.compiler.is_compiling():
+            return super()._get_rel_pos_bias()
+        if self.training or torch.is_grad_enabled():
+            self._cached_bias = None  # fused optimisers and averaging change the table without a trace
             return super()._get_rel_pos_bias()
         state = (table.data_ptr(), table._version, table.dtype, table.device)
         cached: tuple[Any, Tensor] | None = getattr(self, "_cached_bias", None)

@@ -106,7 +106,7 @@ class Cascade:
         patches = np.stack([_patch(images[i], box, size) for i, box in zip(image, boxes, strict=True)])
         patches = np.pad(patches, ((0, _rounded(len(boxes)) - len(boxes)), (0, 0), (0, 0), (0, 0)))
         batches = [network(self._tensor(patches[start : start + AT_ONCE])) for start in range(0, len(boxes), AT_ONCE)]
-        *outputs, chance = (torch.cat(part)[: len(boxes)].double().cpu().numpy() for part in zip(*batches, strict=True))
+        *outputs, chance = (torch.cat(part)[: len(boxes)].cpu().double().numpy() for part in zip(*batches, strict=True))
         return [*outputs, chance[:, 1]]
 
     def _tensor(self, stack: np.ndarray) -> Tensor:

@@ -99,7 +99,7 @@ def linear_head(network: Detector, width: int, tolerance: float = 1e-3) -> Head 
         expected = pair(base.forward_head(probe))
         if not torch.allclose(probe @ weight.T + bias, expected, rtol=tolerance, atol=tolerance):
             return None
-    return Head(weight.double().cpu().numpy(), bias.double().cpu().numpy())
+    return Head(weight.cpu().double().numpy(), bias.cpu().double().numpy())
 
 
 def pair(logits: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Callbacks of our own: a graceful stop, the history of a run, averaged weights, figures for TensorBoard."""
 
 import logging
+import os
 import signal
 import time
 from pathlib import Path
@@ -54,6 +55,17 @@ class StopGracefully(pl.callbacks.Checkpoint):
         except ValueError:
             log.info("not in the main thread: Ctrl-C will not write a checkpoint")
 
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Let `ModelCheckpoint` know its best one again where the run folder was moved: it goes by full paths."""
+        here = self.path.parent
+        if trainer.ckpt_path is None or Path(trainer.ckpt_path).parent != here:
+            return  # another run's: what was best there is not here
+        for key, state in checkpoint["callbacks"].items():
+            if key.startswith("ModelCheckpoint"):
+                checkpoint["callbacks"][key] = _moved(state, str(state["dirpath"]), str(here))
+
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
@@ -99,6 +111,15 @@ class StopGracefully(pl.callbacks.Checkpoint):
             return
         self.asked, self._since = True, time.monotonic()
         log.warning("stopping after this step (Ctrl-C again to stop at once, without saving)")
+
+
+def _moved(value: Any, before: str, now: str) -> Any:
+    """Return nested values with one folder in place of another."""
+    if isinstance(value, dict):
+        return {_moved(key, before, now): _moved(each, before, now) for key, each in value.items()}
+    if isinstance(value, str) and (value == before or value.startswith(before + os.sep)):
+        return now + value.removeprefix(before)
+    return value
 
 
 class History(pl.Callback):

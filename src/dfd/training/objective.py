@@ -22,6 +22,7 @@ from dfd.training.schedules import Schedule
 from dfd.training.scoring import Scoring
 
 LOOK_EVERY = 20
+CALMER = "lower optimizer.lr, or train in full precision with trainer.precision=32-true"
 
 
 class Objective(Scoring):
@@ -71,10 +72,7 @@ class Objective(Scoring):
         loss = self.loss(self(batch["pixels"]), batch)
         # looking at the value makes the device wait, so it is done only now and then
         if batch_idx % LOOK_EVERY == 0 and not torch.isfinite(loss):
-            raise DfdError(
-                f"the training loss became {loss.item()} at step {self.global_step}: lower optimizer.lr, "
-                "or train in full precision with trainer.precision=32-true"
-            )
+            raise DfdError(f"the training loss became {loss.item()} at step {self.global_step}: {CALMER}")
         self.log("train/loss_step", loss, on_step=True, on_epoch=False, prog_bar=True)
         self.log("train/loss", loss, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(batch["label"]))
         return loss
@@ -88,6 +86,12 @@ class Objective(Scoring):
     def on_validation_epoch_end(self) -> None:
         """Compute AUC and AP once over all videos of all ranks: they are no means over batches."""
         rows = self.finish("val")
+        lost = int((~np.isfinite(rows.score)).sum())
+        if lost:
+            raise DfdError(
+                f"{lost} of {len(rows.score)} validation scores are not finite in epoch "
+                f"{self.current_epoch}: {CALMER}; the checkpoints of earlier epochs are as they were"
+            )
         labels, scores = pool(rows.video, rows.label, rows.score)
         auc = roc_auc(labels, scores)
         if np.isnan(auc) and not self.trainer.sanity_checking:

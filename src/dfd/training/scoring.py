@@ -43,10 +43,16 @@ class Scoring(pl.LightningModule):
         if self.device_mesh is not None:
             shard(self.network, self.device_mesh["data_parallel"])
 
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Leave on the CPU what only it reads: some devices have no float64, and none need wait for it."""
+        stays = {name: batch[name] for name in ("t", "draw")}  # type: ignore[literal-required]
+        goes = {name: values for name, values in batch.items() if name not in stays}
+        return super().transfer_batch_to_device(goes, device, dataloader_idx) | stays
+
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Turn uint8 into RGB in [0, 1] once the pixels are on the device: a quarter of the traffic."""
         if batch["pixels"].dtype == torch.uint8:
-            batch["pixels"] = batch["pixels"].float().div_(255)
+            batch["pixels"] = batch["pixels"].float().div_(255).to(self.network.mean.dtype)
         return batch
 
     def forward(self, pixels: Tensor) -> Output:
@@ -64,7 +70,7 @@ class Scoring(pl.LightningModule):
     def collect(self, batch: Batch, output: Output) -> None:
         """Keep the scores of a batch on the CPU."""
         scores = self.network.score(output), output.logits[:, -1]
-        score, raw = (values.double().cpu().numpy() for values in scores)
+        score, raw = (values.cpu().double().numpy() for values in scores)
         video, t, label = (batch[key].cpu().numpy() for key in ("video", "t", "label"))  # type: ignore[literal-required]
         self._pending.append(Rows(video, t, label, score, raw))
 

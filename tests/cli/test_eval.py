@@ -108,6 +108,7 @@ def test_a_sweep_over_datasets_makes_one_table(workplace):
         ("eval.pool=vote", "eval.pool='vote': allowed are mean"),
         ("data=ffpp corruption=quick corruption.kinds=[fog] data.loader.workers=0", "no corruption 'fog'"),
         ("data=[ffpp,mine]", "mine"),
+        ("data=[ffpp,celebdf] 'roots={celbdf: /x}'", "did you mean 'celebdf'"),
         ("data=ffpp corruption.kinds=[jpeg]", "corruption.levels=[1,2,3,4,5]"),
         ("data=cddb corruption=quick data.loader.workers=0", "only pictures"),
         ("data=ffpp corruption=quick trainer=ddp trainer.accelerator=cpu trainer.devices=2", "trainer.devices=1"),

@@ -23,7 +23,7 @@ from dfd.cli.sample import banner
 from dfd.cli.sweep import note_evaluations
 from dfd.cli.trouble import check_device
 from dfd.core.build import build, check
-from dfd.core.errors import DfdError
+from dfd.core.errors import DfdError, did_you_mean
 
 if TYPE_CHECKING:
     from dfd.data.datamodule import FaceDataModule
@@ -77,6 +77,10 @@ def evaluate(cfg: DictConfig) -> float:
             f"{cfg.run} says what is strange, not what is fake: evaluate it with posthoc=[abnormality,msp,knn]"
         )
     choices = several(HydraConfig.get().overrides.task)
+    strangers = set(cfg.roots or {}) - {*choices, cfg.data.name}
+    if choices and strangers:
+        name = min(strangers)
+        raise DfdError(f"roots.{name}: no such dataset in data={choices}{did_you_mean(name, choices)}")
     if cfg.corruption.kinds and not cfg.corruption.levels:
         raise DfdError(f"corruption.kinds={list(cfg.corruption.kinds)}: say how strong, corruption.levels=[1,2,3,4,5]")
     if cfg.corruption.kinds and _processes(cfg) > 1:
@@ -179,8 +183,11 @@ def _prepare(cfg: DictConfig, subject: Subject) -> tuple[Prepared, dict[str, Any
     source = find_source(data_cfg, data_dir)
     if source.sample:
         log.warning(banner(data_cfg["title"], source, {}))
+    typed = {override.lstrip("+").partition("=")[0] for override in HydraConfig.get().overrides.task}
+    drawn = OmegaConf.select(subject.saved, "data.loader.sampling") if subject.saved is not None else None
+    if drawn and "sampling" in data_cfg["loader"] and "data.loader.sampling" not in typed:
+        data_cfg["loader"]["sampling"] = drawn
     if data_cfg["crops"] is not None:  # cut as in training, unless the user says otherwise
-        typed = {override.lstrip("+").partition("=")[0] for override in HydraConfig.get().overrides.task}
         crops = subject.loaded.card["crops"] or {}
         data_cfg["crops"] |= {key: value for key, value in crops.items() if f"data.crops.{key}" not in typed}
     return prepare_data(data_cfg, data_dir, allow), data_cfg

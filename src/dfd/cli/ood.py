@@ -122,7 +122,7 @@ def _facts(loaded: "Loaded", sides: Sides, cfg: DictConfig) -> dict[str, Any]:
 
 
 def _notes(sides: Sides) -> Iterator[str]:
-    if sides.strange_node["index"].get("oracle_outliers"):
+    if (sides.strange_node["index"] or {}).get("oracle_outliers"):
         yield ORACLE
     for name, side in (("known", sides.known), ("strange", sides.strange)):
         yield from side.notes

@@ -158,9 +158,10 @@ def _unseen(strange: Prepared, known: Manifest) -> Prepared:
 
 
 def _real_outliers(node: Mapping[str, Any], data_dir: Path, allow: tuple[str, ...]) -> list[Record]:
-    if not node["index"].get("outliers"):
+    asked = node["index"] or {}
+    if not asked.get("outliers"):
         return []
-    if node["index"].get("oracle_outliers"):
+    if asked.get("oracle_outliers"):
         log.warning("oracle outliers: trained on what it is tested on. This is no open-set detection")
     return list(prepare_data(part_of(node, "outliers", allow), data_dir, allow).manifest.records)
 

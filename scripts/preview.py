@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 from omegaconf import DictConfig, OmegaConf
 
+from dfd.cli import again
 from dfd.cli.app import allowed, command
 from dfd.cli.datasets import find_source, prepare_data
 from dfd.cli.sample import scale_down
@@ -20,7 +21,7 @@ from dfd.data.preview import preview
 def draw(cfg: DictConfig) -> None:
     """Write the picture beside where the run would be."""
     data_dir, allow = Path(cfg.paths.data_dir), allowed(cfg.plugins)
-    if find_source(OmegaConf.to_container(cfg.data), data_dir).sample:
+    if find_source(OmegaConf.to_container(cfg.data), data_dir).sample and not cfg.run:
         scale_down(cfg)
     plain = OmegaConf.to_container(cfg, resolve=True)
     prepared = prepare_data(plain["data"], data_dir, allow)
@@ -34,4 +35,4 @@ def draw(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    command("train", draw)()
+    command("train", draw, again.primary)()

@@ -22,7 +22,9 @@ def write_recipe(folder: Path, cfg: DictConfig) -> None:
     """Keep a configuration as it was composed: which choice of each group, values, and what refers to what."""
     config = {key: value for key, value in _plain(cfg).items() if key not in OF_ONE_RUN}
     choices = {k: v for k, v in HydraConfig.get().runtime.choices.items() if "/" not in k and k not in OPTIONAL}
-    (folder / FILE).write_text(OmegaConf.to_yaml({"choices": choices, "config": config}))
+    before = _read(Path(cfg.run))[0] if cfg.run else {}  # this command chose only what it changed
+    recipe = OmegaConf.to_yaml({"choices": {**before, **choices}, "config": config})
+    (folder / FILE).write_text(recipe, encoding="utf-8")
 
 
 def primary(arguments: Sequence[str]) -> str | None:
@@ -57,11 +59,13 @@ def _read(folder: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
 
 def _given(arguments: Sequence[str]) -> dict[str, Any]:
     """Return the overrides of a command line by their key."""
-    texts = [text for text in arguments if "=" in text and not text.startswith("-")]
+    texts = [text for text in arguments if text.startswith("~") or ("=" in text and not text.startswith("-"))]
     try:
         parsed = OverridesParser.create().parse_overrides(texts)
     except HydraException:
         return {}  # Hydra says what is wrong with them
+    if any(each.key_or_group == "run" and each.is_sweep_override() for each in parsed):
+        raise DfdError("run= names one run, whose configuration is composed from: sweep other keys")
     return {each.key_or_group: None if each.is_sweep_override() else each.value() for each in parsed}
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 import pathlib
+import re
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -56,6 +57,12 @@ def test_every_model_with_every_dataset(model, data):
 )
 def test_every_choice_of_every_group(group, name):
     composed("train", f"{group}={name}")
+
+
+def test_every_experiment_that_a_configuration_mentions_exists():
+    texts = [path.read_text() for path in CONFIGS.rglob("*.yaml")]
+    mentioned = {name for text in texts for name in re.findall(r"\bexperiment=(\w+)", text)}
+    assert mentioned <= set(names("experiment"))
 
 
 @pytest.mark.parametrize("name", names("model"))

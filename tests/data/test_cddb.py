@@ -24,6 +24,11 @@ def methods(records):
     return {record.method for record in records}
 
 
+def test_a_sample_of_too_few_pictures_is_said(tmp_path):
+    with pytest.raises(DfdError, match="at least 8 pictures of a kind, got 6"):
+        build("cddb", tmp_path / "few", pictures=6)
+
+
 def test_the_sample_has_the_layout_of_the_original(root):
     assert {path.name for path in root.iterdir() if path.is_dir()} == set(GENERATORS)
     nested = {name for name in GENERATORS if not (root / name / "train" / "0_real").is_dir()}

@@ -69,6 +69,10 @@ def command(name: str, task: Task, other: Callable[[Sequence[str]], str | None] 
             hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=chosen)(guarded)()
         except (DfdError, HydraException, OmegaConfBaseException) as error:
             _leave(_message(error))
+        except ValueError as error:
+            if not str(error).startswith("Config group override must be"):
+                raise
+            _leave(f"{error}: leave a group out with ~group (no logger: ~logger callbacks.learning_rate=null)")
         except KeyboardInterrupt as stop:
             _leave(str(stop) or "interrupted")
 

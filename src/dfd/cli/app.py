@@ -1,6 +1,7 @@
 """One way into every Hydra command: configuration found, errors in one line, nothing heavy imported for `--help`."""
 
 import functools
+import hashlib
 import logging
 import os
 import re
@@ -17,7 +18,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from dfd.cli.jobs import run_job
+from dfd.cli.jobs import Taken, run_job
 from dfd.cli.launched import is_first
 from dfd.cli.schema import ROOT_KEYS, register
 from dfd.core.errors import DfdError, Stopped, did_you_mean
@@ -90,8 +91,12 @@ def allowed_networks(plugins: Iterable[str]) -> tuple[str, ...]:
 
 
 def sweep_folder(number: int, overrides: str, longest: int = 100) -> str:
-    """Name the folder of one job of a sweep: its number makes it unique, its overrides make it readable."""
-    return f"{number}_{re.sub(r'[^A-Za-z0-9_.,=+-]', '-', overrides)}"[:longest]
+    """Name the folder of one job of a sweep: its number and overrides, which a hash stands for where they are cut."""
+    name = f"{number}_{re.sub(r'[^A-Za-z0-9_.,=+-]', '-', overrides)}"
+    if len(name) <= longest:
+        return name
+    digest = hashlib.sha256(overrides.encode()).hexdigest()[:8]
+    return f"{name[: longest - 9]}_{digest}"
 
 
 def in_sweep() -> bool:
@@ -103,7 +108,10 @@ def _guard(task: Task, cfg: DictConfig) -> Any:
     """Run a task; an error that the user can mend is one line, and in a sweep only this job fails."""
     _quiet()
     if in_sweep():
-        return run_job(task, cfg, _message)
+        try:
+            return run_job(task, cfg, _message)
+        except Taken as error:  # every job would say so: the sweep ends at the first
+            _leave(_message(error))
     try:
         return task(cfg)
     except Stopped as stopped:

@@ -5,7 +5,7 @@ import logging
 import math
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,16 +15,21 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from dfd.cli.launched import is_first
-from dfd.core.errors import Stopped
+from dfd.core.errors import DfdError, Stopped
 
 log = logging.getLogger("dfd")
 
 FILE, LOCK = "job.json", ".job.lock"
+HOW = ("sweep=", "hparams_search", "hydra.", "hydra/")  # overrides that do not decide what a job computes
 RUNNING, DONE, PRUNED, FAILED, STOPPED = "running", "done", "pruned", "failed", "stopped"
 
 
 class Pruned(Exception):
     """The search gave a run up; carries its best value so far."""
+
+
+class Taken(DfdError):
+    """The name of a sweep belongs to another command."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,28 @@ def failed(job: Job, reason: str) -> Job:
     return job
 
 
+def check_owner(job: Job, overrides: Sequence[str], axes: Collection[str] = ()) -> None:
+    """Refuse what another command did under this name: paths, runs and names are no part of a job's folder name.
+
+    `axes` are keys whose values a search chooses.
+    """
+    theirs, ours = (_deciding(texts, axes) for texts in (job.overrides, overrides))
+    if job.overrides and theirs != ours:
+        before, now = (" ".join(sorted(texts)) or "none" for texts in (theirs - ours, ours - theirs))
+        name = Path(job.folder).parent.name
+        raise Taken(
+            f"sweep={name} belongs to another command: its job {job.number} has {before} where this one has {now}; "
+            "choose another sweep="
+        )
+
+
+def at_least_one(key: str, value: Any, otherwise: str) -> int:
+    """Return a value that counts things, or say what else the key takes."""
+    if not isinstance(value, int) or value < 1:
+        raise DfdError(f"{key}={value}: allowed are 1 and above, {otherwise}")
+    return value
+
+
 def run_job(task: Callable[[DictConfig], Any], cfg: DictConfig, explain: Callable[[Exception], str]) -> float:
     """Do a job unless it is done, and write down what became of it; an error is this job's alone.
 
@@ -93,12 +120,15 @@ def run_job(task: Callable[[DictConfig], Any], cfg: DictConfig, explain: Callabl
         return _follow(task, cfg, folder)
     with FileLock(folder / LOCK):
         before = read(folder)
+        if before is not None:
+            check_owner(before, HydraConfig.get().overrides.task)
         if before is not None and before.finished:
             log.info("job %d is done already (%s)", before.number, folder.name)
             return before.score
         job = Job(int(HydraConfig.get().job.num), list(HydraConfig.get().overrides.task))
         if before is not None:
-            job = replace(job, starts=before.starts + 1)
+            # a start that was stopped, and not killed, does not count
+            job = replace(job, starts=before.starts + (before.status != STOPPED))
             if not _go_on(cfg, folder):
                 shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # what was left before a first epoch
         write(folder, job)
@@ -147,6 +177,11 @@ def _go_on(cfg: DictConfig, folder: Path) -> bool:
     if found:
         OmegaConf.update(cfg, "ckpt_path", "last")
     return found
+
+
+def _deciding(overrides: Sequence[str], axes: Collection[str]) -> set[str]:
+    texts, chosen = {text.lstrip("+") for text in overrides}, {key.lstrip("+") for key in axes}
+    return {text for text in texts if not text.startswith(HOW) and text.partition("=")[0] not in chosen}
 
 
 def _value(returned: Any) -> float:

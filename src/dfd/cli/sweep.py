@@ -1,7 +1,8 @@
 """After a multirun: what became of its jobs, a picture of their parameters, and a table of what they evaluated."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,13 +42,25 @@ class Comparison(Callback):
         folder, console = Path(config.hydra.sweep.dir), Console()
         found = [_ended(job) for job in jobs.read_all(folder)]
         if found:
-            _show(found, folder, str(config.get("metric", "video AUC")), console)
-        _compare(folder, console)
+            with _attempted("table of jobs"):
+                _show(found, folder, str(config.get("metric", "video AUC")), console)
+        with _attempted("comparison of evaluations"):
+            _compare(folder, console)
         failed = [job for job in found if job.status == jobs.FAILED]
         for job in failed:
             log.error("job %d failed: %s (%s)", job.number, job.reason, job.folder)
         if failed:
             raise SystemExit(1)
+
+
+@contextmanager
+def _attempted(what: str) -> Iterator[None]:
+    """Say why something could not be written; Hydra would swallow the error, and with it that jobs failed."""
+    try:
+        yield
+    except Exception as error:
+        log.error("no %s: %s: %s", what, type(error).__name__, " ".join(str(error).split()))
+        log.debug("where it failed", exc_info=error)
 
 
 def _ended(job: jobs.Job) -> jobs.Job:
@@ -74,7 +87,12 @@ def _compare(folder: Path, console: "Console") -> None:
     from dfd.evaluation.compare import collect, comparison_table, write_comparison
 
     noted = (folder / EVALUATIONS).read_text().splitlines() if (folder / EVALUATIONS).is_file() else []
-    runs = sorted({*(path.parent for path in folder.glob("*/eval")), *map(Path, noted)})
+    gone = [text for text in noted if not Path(text).is_dir()]
+    if gone:
+        log.warning("%d noted evaluations are gone and left out: %s", len(gone), ", ".join(gone))
+    runs = sorted(
+        {*(path.parent for path in folder.glob("*/eval")), *(Path(text) for text in noted if text not in gone)}
+    )
     if runs:
         table = collect(runs)
         console.print(comparison_table(table))

@@ -108,10 +108,12 @@ class Elsewhere(Launcher):
 
     def _begun(self, job: Packed) -> bool:
         """Whether a job is finished; note one that is not, so that it is listed even if its process never starts."""
-        known = jobs.read(job.folder)
+        known, overrides = jobs.read(job.folder), list(job.config.hydra.overrides.task)
         if known is None:
             job.folder.mkdir(parents=True, exist_ok=True)
-            jobs.write(job.folder, jobs.Job(job.number, list(job.config.hydra.overrides.task), starts=0))
+            jobs.write(job.folder, jobs.Job(job.number, overrides, starts=0))
+        else:
+            jobs.check_owner(known, overrides)
         return known is not None and known.finished
 
     def _returned(self, job: Packed) -> JobReturn:
@@ -134,9 +136,16 @@ class Joblib(Elsewhere):
     def ready(self) -> None:
         """Count the GPUs."""
         _needed("cloudpickle", "joblib", "sweep")
-        gpus, each = visible_gpus(), self.gpus_per_job
+        hidden = "and CUDA_VISIBLE_DEVICES= hides the GPUs"
+        gpus, each = visible_gpus(), jobs.at_least_one("hydra.launcher.gpus_per_job", self.gpus_per_job, hidden)
         self.gpus = [",".join(gpus[i : i + each]) for i in range(0, len(gpus) - each + 1, each)]
-        self.slots = self.n_jobs or max(1, len(self.gpus))
+        if self.n_jobs is None:
+            self.slots = max(1, len(self.gpus))
+        elif self.n_jobs == -1:
+            self.slots = len(self.gpus) or os.cpu_count() or 1
+        else:
+            default = "null (as many as there are GPUs for), -1 (as null, but a job per core where there is no GPU)"
+            self.slots = jobs.at_least_one("hydra.launcher.n_jobs", self.n_jobs, default)
 
     def run_all(self, packed: Sequence[Packed]) -> None:
         """Run as many processes at a time as there are slots."""
@@ -181,7 +190,8 @@ class Submitit(Elsewhere):
         _needed("submitit", "submitit", "cluster")
         if self.cluster == "slurm" and shutil.which("srun") is None:
             raise DfdError("no SLURM here (srun is not found): hydra.launcher.cluster=local runs on this machine")
-        self.slots = self.parameters.get("slurm_array_parallelism", 1)
+        key = "slurm_array_parallelism"
+        self.slots = jobs.at_least_one(f"hydra.launcher.parameters.{key}", self.parameters.get(key, 1), "null: one")
 
     def run_all(self, packed: Sequence[Packed]) -> None:
         """Submit an array and wait for it."""

@@ -23,7 +23,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from dfd.cli import jobs
-from dfd.core.errors import DfdError
+from dfd.core.errors import DfdError, did_you_mean
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -34,7 +34,6 @@ log = logging.getLogger("dfd")
 
 JOURNAL, LOCK, STUDY = "optuna.journal", ".search.lock", "search"
 TRIAL = "hparams_search.trial"
-UNFINISHED = (jobs.RUNNING, jobs.STOPPED)
 GIVEN_UP = 3  # trials that all fail: the command is wrong, not unlucky
 
 
@@ -77,6 +76,11 @@ class Search(Sweeper):
     def _search(self, folder: Path, fixed: list[str], space: "Mapping[str, BaseDistribution]") -> None:
         assert self.config is not None
         options = self.config.hparams_search
+        slots = getattr(self.launcher, "slots", 1)
+        if options.jobs is not None:
+            slots = jobs.at_least_one("hparams_search.jobs", options.jobs, "null: as many as the launcher runs")
+        for job in jobs.read_all(folder):
+            jobs.check_owner(job, fixed, space)
         mend(folder / JOURNAL)
         study = open_study(folder, options, self.config.metric)
         if study.trials:
@@ -87,21 +91,22 @@ class Search(Sweeper):
             if interrupted:
                 log.info("trials that were interrupted go on: %s", ", ".join(str(t.number) for t in interrupted))
                 for together in _consecutive(interrupted):
-                    self._launch(together, fixed)
+                    self._launch(folder, together, fixed)
             elif left <= 0:
                 break
             elif _hopeless(study):
                 return
             else:
-                slots = options.jobs or getattr(self.launcher, "slots", 1)
-                self._launch([ask(study, space, options) for _ in range(min(left, slots))], fixed)
+                self._launch(folder, [ask(study, space, options) for _ in range(min(left, slots))], fixed)
         log.info("the search has all its trials: %s", counted(study))
 
-    def _launch(self, trials: "Sequence[FrozenTrial]", fixed: list[str]) -> None:
+    def _launch(self, folder: Path, trials: "Sequence[FrozenTrial]", fixed: list[str]) -> None:
         """Run trials of consecutive numbers, which are those of their jobs."""
         assert self.launcher is not None
         self.launched.update(trial.number for trial in trials)
         self.launcher.launch([_overrides(trial, fixed) for trial in trials], initial_job_idx=trials[0].number)
+        stopped = {job.number for job in jobs.read_all(folder) if job.status == jobs.STOPPED}
+        self.launched.subtract(stopped & {trial.number for trial in trials})  # those count who died
 
     def _space(self, arguments: list[str]) -> "tuple[list[str], dict[str, BaseDistribution]]":
         """Return what is fixed and what is searched: the axes of the command, else those of the configuration."""
@@ -142,6 +147,7 @@ def open_study(folder: Path, options: DictConfig, metric: str) -> "Study":
     return optuna.create_study(
         study_name=STUDY,
         storage=_storage(folder),
+        sampler=_sampler(options, options.seed),
         direction="minimize" if lower_is_better(metric) else "maximize",
         pruner=_pruner(options),
         load_if_exists=True,
@@ -155,12 +161,8 @@ def lower_is_better(metric: str) -> bool:
 
 def ask(study: "Study", space: "Mapping[str, BaseDistribution]", options: DictConfig) -> "FrozenTrial":
     """Return a new trial; its seed is its number, so that a search that was interrupted goes on as it would have."""
-    optuna = _optuna()
     seed = options.seed + len(study.trials)
-    if options.sampler == "random":
-        study.sampler = optuna.samplers.RandomSampler(seed=seed)
-    else:
-        study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=options.startup)
+    study.sampler = _sampler(options, seed)
     number = study.ask(dict(space)).number
     return study.trials[number]
 
@@ -168,20 +170,22 @@ def ask(study: "Study", space: "Mapping[str, BaseDistribution]", options: DictCo
 def settle(study: "Study", folder: Path, retries: int, launched: Mapping[int, int]) -> "list[FrozenTrial]":
     """Tell the study what became of its jobs; return the trials that are to be run again, because they were killed.
 
-    `launched` counts the starts of this process, since a job may die before it can write down its own.
+    `launched` counts the starts of this process, since a job may die before it can write down its own. A job that was
+    stopped goes on whenever the search does.
     """
     state = _optuna().trial.TrialState
     found = {job.number: job for job in jobs.read_all(folder)}
     again = []
     for trial in study.get_trials(states=(state.RUNNING,)):
         job = found.get(trial.number, jobs.Job(trial.number, starts=0))
+        starts = max(job.starts, launched.get(trial.number, 0))
         if job.status == jobs.DONE and math.isfinite(job.score):
             study.tell(trial.number, job.score)
         elif job.status == jobs.PRUNED:
             study.tell(trial.number, state=state.PRUNED)
-        elif job.status in UNFINISHED and (starts := max(job.starts, launched.get(trial.number, 0))) <= retries:
+        elif job.status == jobs.STOPPED or (job.status == jobs.RUNNING and starts <= retries):
             again.append(trial)
-        elif job.status in UNFINISHED:
+        elif job.status == jobs.RUNNING:
             _fail(study, trial, jobs.failed(job, f"its process died {starts} times"))
         elif job.status == jobs.DONE:
             _fail(study, trial, jobs.failed(job, "its metric is not a number"))
@@ -242,9 +246,15 @@ def distribution(axis: Override) -> "BaseDistribution":
             return kinds.IntDistribution(low, high - 1, log=logarithmic)  # Hydra's intervals are half open
         return kinds.FloatDistribution(low, high, log=logarithmic)
     if isinstance(value, RangeSweep) and isinstance(value.start, int) and isinstance(value.step, int):
-        steps = list(value.range())
-        return kinds.IntDistribution(steps[0], steps[-1], step=value.step)
-    return kinds.CategoricalDistribution([str(word) for word in axis.sweep_iterator(transformer=Transformer.encode)])
+        steps = sorted(value.range())
+        if steps:
+            return kinds.IntDistribution(steps[0], steps[-1], step=abs(value.step))
+    words = [str(word) for word in axis.sweep_iterator(transformer=Transformer.encode)]
+    if not words:
+        raise DfdError(
+            f"{axis.input_line} holds no value: a range goes from its start towards its end, which is left out"
+        )
+    return kinds.CategoricalDistribution(words)
 
 
 def _example(values: "BaseDistribution") -> Any:
@@ -269,6 +279,15 @@ def mend(path: Path) -> None:
         log.warning("the last line of %s was incomplete and is left out", path)
 
 
+def _sampler(options: DictConfig, seed: int) -> Any:
+    samplers = _optuna().samplers
+    made = {
+        "tpe": lambda: samplers.TPESampler(seed=seed, n_startup_trials=options.startup),
+        "random": lambda: samplers.RandomSampler(seed=seed),
+    }
+    return _chosen("sampler", options, made)
+
+
 def _pruner(options: DictConfig) -> Any:
     pruners = _optuna().pruners
     made = {
@@ -276,9 +295,14 @@ def _pruner(options: DictConfig) -> Any:
         "halving": lambda: pruners.SuccessiveHalvingPruner(min_resource=options.warmup),
         "none": pruners.NopPruner,
     }
-    if options.pruner not in made:
-        raise DfdError(f"hparams_search.pruner={options.pruner}: allowed are {', '.join(made)}")
-    return made[options.pruner]()
+    return _chosen("pruner", options, made)
+
+
+def _chosen(key: str, options: DictConfig, made: Mapping[str, Callable[[], Any]]) -> Any:
+    name = options[key]
+    if name not in made:
+        raise DfdError(f"hparams_search.{key}={name}: allowed are {', '.join(made)}{did_you_mean(name, made)}")
+    return made[name]()
 
 
 def _hopeless(study: "Study") -> bool:

@@ -20,9 +20,10 @@ from omegaconf import OmegaConf, open_dict
 
 from dfd.cli import jobs
 from dfd.cli.again import primary, write_recipe
-from dfd.cli.app import prepare
-from dfd.cli.launchers import Submitit
+from dfd.cli.app import prepare, sweep_folder
+from dfd.cli.launchers import Joblib, Submitit
 from dfd.cli.search import ask, distribution, lower_is_better, mend, open_study, settle
+from dfd.cli.sweep import Comparison, note_evaluations
 from dfd.core.errors import DfdError
 from tests.cli.conftest import QUICK, ROOT, run
 
@@ -98,6 +99,7 @@ def axis(text: str):
         ("a=int(interval(1, 5))", ("IntDistribution", 1, 4, False)),
         ("a=int(tag(log, interval(1, 65)))", ("IntDistribution", 1, 64, True)),
         ("a=range(1,8,3)", ("IntDistribution", 1, 7, False)),
+        ("a=range(8,2,-2)", ("IntDistribution", 4, 8, False)),
     ],
 )
 def test_hydras_axes_become_distributions(text, expected):
@@ -115,6 +117,18 @@ def test_choices_stay_words(text):
 def test_an_interval_that_is_none_is_said(text):
     with pytest.raises(DfdError, match="an interval goes up"):
         distribution(axis(text))
+
+
+@pytest.mark.parametrize("text", ["a=range(4,4)", "a=range(2,8,-2)", "a=range(1.0,1.0,0.5)"])
+def test_an_empty_range_is_said(text):
+    with pytest.raises(DfdError, match="holds no value"):
+        distribution(axis(text))
+
+
+@pytest.mark.parametrize(("key", "value", "said"), [("sampler", "grid", "tpe"), ("pruner", "medina", "'median'")])
+def test_a_sampler_or_pruner_that_is_none_is_said(tmp_path, key, value, said):
+    with pytest.raises(DfdError, match=f"hparams_search.{key}={value}: allowed are .*{said}"):
+        open_study(tmp_path, OmegaConf.merge(OPTIONS, {key: value}), "val/auc")
 
 
 def search(folder: Path, stop_after: int | None = None, trials: int = 6) -> list[dict]:
@@ -147,6 +161,7 @@ def test_an_interrupted_search_proposes_what_an_uninterrupted_one_does(tmp_path)
         (jobs.Job(0, status=jobs.FAILED, reason="out of memory"), "FAIL"),
         (jobs.Job(0, status=jobs.RUNNING, starts=1), "RUNNING"),
         (jobs.Job(0, status=jobs.STOPPED, starts=1), "RUNNING"),
+        (jobs.Job(0, status=jobs.STOPPED, starts=3), "RUNNING"),
         (jobs.Job(0, status=jobs.RUNNING, starts=2), "FAIL"),
         (None, "RUNNING"),
     ],
@@ -186,6 +201,68 @@ def test_losses_are_searched_downwards():
     assert not lower_is_better("val/auc")
 
 
+OVERRIDES = ["sweep=s", "seed=1", "data.root=/data/A", "hparams_search.trials=5"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "same"),
+    [
+        (["data.root=/data/A", "seed=1", "sweep=s", "hparams_search.trials=9"], True),
+        (["sweep=s", "seed=1", "data.root=/data/B"], False),
+        (["sweep=s", "seed=1"], False),
+    ],
+)
+def test_a_sweep_takes_no_results_of_another_command(overrides, same):
+    old = jobs.Job(0, OVERRIDES, jobs.DONE, 0.5, folder="outputs/sweeps/s/0_seed=1")
+    jobs.check_owner(jobs.Job(0, [], jobs.DONE), overrides)  # written before overrides were
+    if same:
+        jobs.check_owner(old, overrides)
+        return
+    with pytest.raises(DfdError, match=r"sweep=s belongs to another command: .*data.root=/data/A.* choose another"):
+        jobs.check_owner(old, overrides)
+
+
+def test_what_a_search_chooses_tells_no_commands_apart():
+    trial = jobs.Job(1, ["model=meso", "optimizer.lr=0.1", "hparams_search.trial=1"], folder="outputs/sweeps/s/trial_1")
+    jobs.check_owner(trial, ["model=meso"], {"optimizer.lr"})
+    with pytest.raises(DfdError, match="model=meso where this one has model=vit"):
+        jobs.check_owner(trial, ["model=vit"], {"optimizer.lr"})
+
+
+def test_long_names_of_jobs_are_told_apart():
+    long = "_".join(f"some.long.key{i}=1" for i in range(8))
+    names = {sweep_folder(0, f"{long}_seed={seed}") for seed in (1, 2)}
+    assert len(names) == 2
+    assert {len(name) for name in names} == {100}
+    assert sweep_folder(3, "seed=1") == "3_seed=1"
+
+
+def test_starts_that_were_stopped_are_no_deaths(tmp_path, monkeypatch):
+    hydra = {"runtime": {"output_dir": str(tmp_path)}, "job": {"num": 0}, "overrides": {"task": []}}
+    monkeypatch.setattr(HydraConfig, "get", lambda: OmegaConf.create(hydra))
+    for status, starts in ((jobs.STOPPED, 2), (jobs.RUNNING, 3)):
+        jobs.write(tmp_path, jobs.Job(0, status=status, starts=2))
+        jobs.run_job(lambda cfg: 1.0, OmegaConf.create({"ckpt_path": None}), str)
+        assert jobs.read(tmp_path).starts == starts
+
+
+def test_a_table_that_cannot_be_written_hides_no_failure(tmp_path, monkeypatch, caplog):
+    for number, status in enumerate((jobs.DONE, jobs.FAILED)):
+        (tmp_path / str(number)).mkdir()
+        jobs.write(tmp_path / str(number), jobs.Job(number, status=status, reason="bad"))
+    note_evaluations(tmp_path, [tmp_path / "gone"])
+
+    def broken(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("dfd.cli.sweep._show", broken)
+    with pytest.raises(SystemExit, match="1"):
+        Comparison().on_multirun_end(OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}}))
+    assert "no table of jobs: OSError: disk full" in caplog.text
+    assert "1 noted evaluations are gone" in caplog.text
+    assert "job 1 failed: bad" in caplog.text
+
+
 @pytest.mark.slow
 def test_a_search_that_is_killed_goes_on_with_the_same_command(tmp_path):
     words = ["hparams_search=optuna", "x=interval(0,1)", "hparams_search.trials=6", "wait=0.3"]
@@ -223,10 +300,36 @@ def test_a_job_that_fails_stops_no_other_and_is_listed(tmp_path):
     table = pd.read_csv(the_sweep(tmp_path) / "sweep.csv")
     assert table["status"].tolist() == ["done", "done", "failed", "failed"]
     assert table["x"].tolist()[:2] == [0.2, 0.1]  # the best first
+    other = toy(tmp_path, "-m", "kind=good,bad", "x=0.1,0.2", "sweep=mine", "paths.output_dir=./outputs")
+    assert other.returncode == 2
+    assert other.stderr.strip().splitlines()[-1].startswith("error: sweep=mine belongs to another command")
     again = toy(tmp_path, "-m", "kind=good,bad", "x=0.1,0.2", "sweep=mine")  # what failed is tried again, no more
     starts = [len(p.read_text().splitlines()) for p in sorted(the_sweep(tmp_path).glob("*/starts.txt"))]
     assert starts == [1, 1, 2, 2]
     assert again.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("gpus", "options", "slots"),
+    [
+        ("", {}, 1),
+        ("", {"n_jobs": -1}, os.cpu_count()),
+        ("0,1", {"n_jobs": -1}, 2),
+        ("0,1,2,3", {"gpus_per_job": 2}, 2),
+        ("", {"n_jobs": 3}, 3),
+    ],
+)
+def test_joblib_counts_its_slots(monkeypatch, gpus, options, slots):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", gpus)
+    launcher = Joblib(**options)
+    launcher.ready()
+    assert launcher.slots == slots
+
+
+@pytest.mark.parametrize("options", [{"n_jobs": 0}, {"n_jobs": -2}, {"gpus_per_job": 0}])
+def test_slots_that_are_none_are_said(options):
+    with pytest.raises(DfdError, match=r"hydra\.launcher\.\w+=-?\d: allowed are 1 and above"):
+        Joblib(**options).ready()
 
 
 @pytest.mark.slow
@@ -282,6 +385,10 @@ def test_a_search_over_a_launcher_gives_a_trial_up_that_dies_again_and_again(tmp
         ("python train.py -m model=meso optimizr.lr=1,2", "did you mean 'optimizer'"),
         ("python train.py -m hparams_search=optuna model=meso 'optimizer.lrr=interval(0,1)'", "did you mean 'lr'"),
         ("python train.py -m hparams_search=optuna model=meso 'optimizer.lr=interval(1,0)'", "an interval goes up"),
+        (
+            "python train.py -m hparams_search=optuna model=meso hparams_search.jobs=-1",
+            "jobs=-1: allowed are 1 and above",
+        ),
         ("python train.py -m model=meso 'optimizer.lr=interval(0,1)'", "does not support sweep type"),
         ("python train.py -m model=meso,vit hydra/launcher=submitit", "no SLURM here"),
         ("python train.py model=meso trainer.accelerator=gpu", "trainer.accelerator=gpu: no such device here"),

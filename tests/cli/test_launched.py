@@ -1,11 +1,13 @@
-"""All processes of a job write to one run folder."""
+"""All processes of a job write to one run folder, which is found again."""
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from torch.distributed import TCPStore
 
 from dfd.cli.launched import is_first, job_name
+from dfd.cli.runs import newest, saved_config
 from dfd.core.errors import DfdError
 
 
@@ -16,6 +18,31 @@ def test_slurm_names_a_run_by_its_job():
     }
     assert names == {"71-0"}
     assert job_name({"SLURM_NTASKS": "1", "SLURM_PROCID": "0", "SLURM_JOB_ID": "71"}).startswith("20")  # a date
+
+
+def test_commands_of_one_slurm_job_have_names_of_their_own():
+    batch = {"SLURM_NTASKS": "4", "SLURM_PROCID": "0", "SLURM_JOB_ID": "71"}
+    shell = batch | {"SLURM_STEP_ID": "4294967290", "SLURM_STEP_NUM_TASKS": "1"}
+    for environment in (batch, shell):
+        assert job_name(environment).startswith("20")  # a date
+
+
+@pytest.mark.parametrize("job", ["20260101-000000", "71-0", "71"])
+def test_the_newest_run_of_a_model_is_no_other_models(tmp_path, job):
+    for number, name in enumerate(("vit", "vit_b7", "vit_autoencoder")):
+        last = tmp_path / f"ffpp-sample_{name}_{job}" / "checkpoints" / "last.ckpt"
+        last.parent.mkdir(parents=True)
+        last.touch()
+        os.utime(last, (number, number))
+    assert newest(tmp_path, "ffpp-sample_vit").name == f"ffpp-sample_vit_{job}"
+    with pytest.raises(DfdError, match="no run ffpp_vit_"):
+        newest(tmp_path, "ffpp_vit")
+
+
+def test_a_checkpoint_alone_takes_no_configuration_that_lies_above_it(tmp_path):
+    (tmp_path / "config.yaml").write_text("seed: 1\n")
+    assert saved_config(tmp_path / "checkpoints" / "best.ckpt") == {"seed": 1}
+    assert saved_config(tmp_path / "weights" / "best.ckpt") is None
 
 
 def test_torchrun_tells_all_processes_what_the_first_chose(monkeypatch):

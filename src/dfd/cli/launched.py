@@ -1,12 +1,14 @@
 """What processes that torchrun or SLURM started know of each other before they can talk: who is first, which job."""
 
 import os
+import re
 import time
 from collections.abc import Mapping
 from datetime import timedelta
 
 from dfd.core.errors import DfdError
 
+JOB_NAME = re.compile(r"\d+(-\d+)?")  # what job_name() returns
 PATIENCE = timedelta(minutes=5)
 
 
@@ -18,8 +20,10 @@ def is_first(environment: Mapping[str, str] = os.environ) -> bool:
 
 def job_name(environment: Mapping[str, str] = os.environ) -> str:
     """Return what tells this run from others and is the same in all of its processes: a date, or the job's number."""
-    if int(environment.get("SLURM_NTASKS") or 1) > 1 and "SLURM_PROCID" in environment:
-        return "-".join(environment[name] for name in ("SLURM_JOB_ID", "SLURM_STEP_ID") if environment.get(name))
+    # outside srun there is no step: one job's commands, each alone, would share its number
+    tasks = int(environment.get("SLURM_STEP_NUM_TASKS") or environment.get("SLURM_NTASKS") or 1)
+    if tasks > 1 and environment.get("SLURM_STEP_ID") and "SLURM_PROCID" in environment:
+        return f"{environment['SLURM_JOB_ID']}-{environment['SLURM_STEP_ID']}"
     if "TORCHELASTIC_RUN_ID" in environment and int(environment.get("WORLD_SIZE") or 1) > 1:
         return _told_by_the_first(environment)
     if int(environment.get("NODE_RANK") or 0) > 0:

@@ -15,7 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from dfd.cli.app import in_sweep
-from dfd.cli.launched import is_first, job_name
+from dfd.cli.launched import JOB_NAME, is_first, job_name
 from dfd.core.errors import DfdError
 
 log = logging.getLogger("dfd")
@@ -52,10 +52,17 @@ def _folder(cfg: DictConfig, prefix: str) -> Path:
 
 def newest(outputs: Path, prefix: str) -> Path:
     """Return the newest run with that prefix that has a checkpoint to go on from."""
-    found = sorted(outputs.glob(f"{prefix}_*/checkpoints/last.ckpt"), key=lambda path: path.stat().st_mtime)
+    stored = outputs.glob("*/checkpoints/last.ckpt")
+    ours = [path for path in stored if _is_named(path.parents[1].name, prefix)]
+    found = sorted(ours, key=lambda path: path.stat().st_mtime)
     if not found:
         raise DfdError(f"ckpt_path=last: no run {prefix}_* under {outputs} has a last.ckpt; name it with run_dir=")
     return found[-1].parents[1]
+
+
+def _is_named(name: str, prefix: str) -> bool:
+    """Whether a run was named by us with that prefix, and not with a longer one (vit, vit_autoencoder)."""
+    return name.startswith(f"{prefix}_") and JOB_NAME.fullmatch(name, len(prefix) + 1) is not None
 
 
 def open_folder(folder: Path, cfg: DictConfig) -> str:
@@ -76,7 +83,7 @@ def open_folder(folder: Path, cfg: DictConfig) -> str:
 def saved_config(checkpoint: Path) -> DictConfig | None:
     """Return the configuration beside a checkpoint, if the run folder is still around it."""
     path = checkpoint.parents[1] / CONFIG
-    loaded = OmegaConf.load(path) if path.is_file() else None
+    loaded = OmegaConf.load(path) if checkpoint.parent.name == "checkpoints" and path.is_file() else None
     return loaded if isinstance(loaded, DictConfig) else None
 
 

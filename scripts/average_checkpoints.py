@@ -9,17 +9,21 @@ from pathlib import Path
 
 import pandas as pd
 
+from dfd.cli.search import lower_is_better
 from dfd.core.errors import DfdError
 
 
 def best_epochs(metrics: Path, by: str, count: int, skip: int) -> list[int]:
-    """Return the epochs of the best values: highest, or lowest of a loss; the first `skip` epochs do not count."""
+    """Return the epochs of the best values, highest or lowest; the first `skip` epochs do not count."""
     if not metrics.is_file():
         raise DfdError(f"no {metrics}: give a run folder, whose training writes it")
     table = pd.read_csv(metrics)
     if by not in table.columns:
         raise DfdError(f"--by {by} was never logged; logged are {', '.join(table.columns)}")
-    table = table[table["epoch"] >= skip].sort_values(by, ascending="loss" in by, kind="stable")
+    table = table[table["epoch"] >= skip].dropna(subset=by)  # not every epoch is validated
+    if table.empty:
+        raise DfdError(f"--by {by} has no value from epoch {skip} on: --skip fewer, or average by another number")
+    table = table.sort_values(by, ascending=lower_is_better(by), kind="stable")
     return sorted(table["epoch"].astype(int).head(count))
 
 

@@ -20,7 +20,7 @@ def tall(arguments: argparse.Namespace) -> Path:
     tree = {"_target_": "dfd.models.tall.Tall", **foreign.arguments}
     network = build(tree)
     load_foreign(network, foreign)
-    path = arguments.output or arguments.file.with_suffix(".ckpt")
+    path = target(arguments, arguments.file.with_suffix(".ckpt"))
     save_network(path, network, tree, model="tall", data="unknown", crops=asdict(CropOptions()))
     return path
 
@@ -35,19 +35,40 @@ def dfdc(arguments: argparse.Namespace) -> Path:
     tree = {"_target_": "dfd.models.efficientnet.EfficientNet", **winner.arguments}
     network = build(tree)
     load_winner(network, winner)
-    path = arguments.output or arguments.file.with_name(f"{arguments.file.name}.ckpt")
+    path = target(arguments, arguments.file.with_name(f"{arguments.file.name}.ckpt"))
     crops = CropOptions(groups=32, length=1, detections=32, size=512, margin=0.66, min_confidence=0.8)
     save_network(path, network, tree, model="efficientnet_b7", data="dfdc", crops=asdict(crops))
     return path
+
+
+def target(arguments: argparse.Namespace, beside: Path) -> Path:
+    """Return where to write, which is never the original."""
+    path = arguments.output or beside
+    if path.resolve() == arguments.file.resolve():
+        raise DfdError(f"{path} would be written over itself: name another file as the second argument")
+    return path
+
+
+def read_scores(path: Path) -> dict[str, float]:
+    """Return the scores of a submission.csv by video."""
+    if not path.is_file():
+        raise DfdError(f"no file at {path}: give a submission.csv")
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        columns = reader.fieldnames or ["none"]
+        if not {"filename", "label"} <= set(columns):
+            raise DfdError(f"{path} has the columns {', '.join(columns)}: it needs filename and label")
+        try:
+            return {Path(row["filename"]).stem: float(row["label"]) for row in reader}
+        except (TypeError, ValueError) as error:
+            raise DfdError(f"{path} is no table of filename and score, line {reader.line_num}: {error}") from None
 
 
 def check(arguments: argparse.Namespace) -> int:
     """Compare a submission.csv over Kaggle's first ten test videos with the published scores of the ensemble."""
     from dfd.models.dfdc_weights import PUBLISHED, off_published
 
-    with arguments.submission.open(newline="") as file:
-        scores = {Path(row["filename"]).stem: float(row["label"]) for row in csv.DictReader(file)}
-    off = off_published(scores, arguments.tolerance)
+    off = off_published(read_scores(arguments.submission), arguments.tolerance)
     for name, (ours, told) in off.items():
         sys.stderr.write(f"{name}: {ours:.4f}, published {told:.4f}\n")
     sys.stdout.write(f"{len(PUBLISHED) - len(off)} of {len(PUBLISHED)} videos within {arguments.tolerance:g}\n")

@@ -2,6 +2,7 @@
 
 import argparse
 import csv
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,9 @@ from rich.table import Table
 
 from dfd.cli.app import config_dir
 from dfd.evaluation.report import read_evaluation
+
+DONE = "trained"  # a mark in a run folder whose training came to its end: a killed one has a best.ckpt too
+HANDED_ON = ("data.", "paths.", "eval.", "eval=", "trainer.", "trainer=", "plugins=")  # to the evaluations
 
 EXAMPLES = """examples:
   scripts/leave_one_out.py model=efficientnet data=ffpp data.root=/data/FaceForensics++
@@ -49,15 +53,27 @@ def leave_out(left: str, known: list[str], data: str, output: Path, overrides: l
     """Train without one manipulation, unless that was done; return video AUC on those seen and on the one unseen."""
     run = output / f"without-{left}"
     seen = ",".join(method for method in known if method != left)
-    if not (run / "checkpoints" / "best.ckpt").is_file():
-        command("train", *overrides, f"data.index.methods=[{seen}]", f"run_dir={run}", "test=false")
+    train(run, *overrides, f"data.index.methods=[{seen}]", "test=false")
     numbers = []
     for name, some in (("seen", seen), ("unseen", left)):
         folder = run / "eval" / name
-        roots = [text for text in overrides if text.startswith(("data.", "paths.", "eval."))]
-        command("eval", f"run={run}", f"data={data}", *roots, f"data.index.methods=[{some}]", f"output={folder}")
+        same = [text for text in overrides if text.lstrip("+").startswith(HANDED_ON)]
+        command("eval", f"run={run}", f"data={data}", *same, f"data.index.methods=[{some}]", f"output={folder}")
         numbers.append(str(read_evaluation(folder).video["auc"]))
     return numbers[0], numbers[1]
+
+
+def train(run: Path, *overrides: str) -> None:
+    """Train into a folder, unless that was done; go on with a training that was stopped or killed."""
+    if (run / DONE).is_file():
+        return
+    checkpoints, resume = run / "checkpoints", []
+    if (checkpoints / "last.ckpt").is_file():
+        resume = ["ckpt_path=last"]
+    else:
+        shutil.rmtree(checkpoints, ignore_errors=True)  # what was left before a first epoch
+    command("train", *overrides, f"run_dir={run}", *resume)
+    (run / DONE).touch()
 
 
 def command(name: str, *arguments: str) -> None:

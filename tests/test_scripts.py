@@ -1,15 +1,20 @@
 """Scripts at the command line."""
 
 import argparse
+import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 import torch
 
+from dfd.core.errors import DfdError
 from dfd.models.tall import Tall
 from dfd.models.tall_weights import to_official
 from dfd.training.checkpoint import load_network
@@ -22,6 +27,75 @@ def run(script: str, *arguments: object) -> subprocess.CompletedProcess:
     paths = [str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment)
+
+
+def script(name: str):
+    """Return a script as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(("by", "best"), [("val/auc", [1, 3]), ("val/loss", [3, 5]), ("val/reconstruction", [1, 5])])
+def test_the_best_epochs_are_validated_ones_and_the_lowest_where_that_is_better(tmp_path, by, best):
+    columns = {"val/auc": (0.9, 0.8, 0.7), "val/loss": (0.6, 0.5, 0.4), "val/reconstruction": (0.1, 0.3, 0.2)}
+    table = {
+        "epoch": range(6),
+        **{name: [v for value in values for v in (None, value)] for name, values in columns.items()},
+    }
+    pd.DataFrame(table).to_csv(tmp_path / "metrics.csv", index=False)
+    best_epochs = script("average_checkpoints").best_epochs
+    assert best_epochs(tmp_path / "metrics.csv", by, 2, 0) == best
+    with pytest.raises(DfdError, match="has no value from epoch 6 on"):
+        best_epochs(tmp_path / "metrics.csv", by, 2, 6)
+
+
+def test_leave_one_out_goes_on_with_what_was_killed_and_leaves_alone_what_is_done(tmp_path, monkeypatch):
+    module, called, run = script("leave_one_out"), [], tmp_path / "without-a"
+    monkeypatch.setattr(module, "command", lambda *words: called.append(words))
+    monkeypatch.setattr(module, "read_evaluation", lambda folder: SimpleNamespace(video={"auc": 0.5}))
+    (run / "checkpoints").mkdir(parents=True)
+    (run / "checkpoints" / "best.ckpt").touch()
+    (run / "checkpoints" / "last.ckpt").touch()
+    given = ["model=meso", "plugins=[mine]", "trainer=cpu", "eval=frame", "data.root=/data"]
+    module.leave_out("a", ["a", "b"], "ffpp", tmp_path, given)
+    assert [words[0] for words in called] == ["train", "eval", "eval"]
+    assert "ckpt_path=last" in called[0]
+    assert set(given[1:]) <= set(called[1])
+    assert "model=meso" not in called[1]
+    module.leave_out("a", ["a", "b"], "ffpp", tmp_path, given)
+    assert [words[0] for words in called[3:]] == ["eval", "eval"]
+    shutil.rmtree(run)
+    (run / "checkpoints").mkdir(parents=True)  # killed before its first epoch
+    module.leave_out("a", ["a", "b"], "ffpp", tmp_path, given)
+    assert "ckpt_path=last" not in called[5]
+    assert not (run / "checkpoints").exists()
+
+
+def test_convert_weights_never_writes_over_the_original(tmp_path):
+    given = argparse.Namespace(file=tmp_path / "x.ckpt", output=None)
+    target = script("convert_weights").target
+    with pytest.raises(DfdError, match="would be written over itself"):
+        target(given, given.file.with_suffix(".ckpt"))
+    assert target(given, tmp_path / "y.ckpt") == tmp_path / "y.ckpt"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "no file at"),
+        ("", "it needs filename and label"),
+        ("video,score\na.mp4,0.5\n", "has the columns video, score"),
+        ("filename,label\na.mp4,FAKE\n", "line 2: could not convert"),
+        ("filename,label\na.mp4\n", "line 2: "),
+    ],
+)
+def test_scores_that_cannot_be_read_are_said(tmp_path, text, message):
+    if text is not None:
+        (tmp_path / "submission.csv").write_text(text)
+    with pytest.raises(DfdError, match=message):
+        script("convert_weights").read_scores(tmp_path / "submission.csv")
 
 
 @pytest.mark.slow

@@ -1,13 +1,18 @@
 """All processes of a job write to one run folder, which is found again."""
 
+import io
+import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 from torch.distributed import TCPStore
 
 from dfd.cli.launched import is_first, job_name
-from dfd.cli.runs import newest, saved_config
+from dfd.cli.runs import newest, open_folder, saved_config, start_notes
+from dfd.cli.sweep import note_evaluations
 from dfd.core.errors import DfdError
 
 
@@ -43,6 +48,20 @@ def test_a_checkpoint_alone_takes_no_configuration_that_lies_above_it(tmp_path):
     (tmp_path / "config.yaml").write_text("seed: 1\n")
     assert saved_config(tmp_path / "checkpoints" / "best.ckpt") == {"seed": 1}
     assert saved_config(tmp_path / "weights" / "best.ckpt") is None
+
+
+def test_run_folders_are_utf8_whatever_the_system_writes(tmp_path, monkeypatch):
+    monkeypatch.setattr(io, "text_encoding", lambda given, level=2: given or "ascii")
+    monkeypatch.setattr("dfd.cli.runs._git", lambda *_: "+ é")
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", list(root.handlers))
+    open_folder(tmp_path, OmegaConf.create({"name": "modèle"}))
+    logging.getLogger("dfd").error("modèle")
+    start_notes(tmp_path, {"name": "modèle"})
+    note_evaluations(tmp_path, [Path("modèle")])
+    assert OmegaConf.load(tmp_path / "config.yaml").name == "modèle"
+    assert "modèle" in (tmp_path / "run.log").read_text(encoding="utf-8")
+    assert (tmp_path / "uncommitted.patch").read_text(encoding="utf-8") == "+ é\n"
 
 
 def test_torchrun_tells_all_processes_what_the_first_chose(monkeypatch):

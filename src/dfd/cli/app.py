@@ -134,7 +134,7 @@ def _quiet() -> None:
 
 def _known_keys() -> set[str]:
     """Return every key that the roots and the shipped configurations know."""
-    texts = [path.read_text() for path in config_dir().rglob("*.yaml")]
+    texts = [path.read_text(encoding="utf-8") for path in config_dir().rglob("*.yaml")]
     return {*ROOT_KEYS, *(key for text in texts for key in re.findall(r"^\s*(\w+):", text, re.MULTILINE))}
 
 

@@ -1,5 +1,6 @@
 """What an evaluation cost: time, memory, and energy where the machine has a meter that may be read."""
 
+import math
 import time
 from pathlib import Path
 
@@ -16,8 +17,8 @@ class Cost:
 
     def words(self) -> str:
         """Say what it has cost until now."""
-        seconds = time.perf_counter() - self._start
-        parts = [f"{seconds:.1f} s", f"{peak_bytes() / 2**30:.2f} GiB peak memory"]
+        seconds, peak = time.perf_counter() - self._start, peak_bytes() / 2**30
+        parts = [f"{seconds:.1f} s", "memory unknown" if math.isnan(peak) else f"{peak:.2f} GiB peak memory"]
         energy = _joules()
         if energy is not None and self._energy is not None and energy > self._energy:
             parts.append(f"{(energy - self._energy) / 3600:.2f} Wh (processor, whole machine)")

@@ -26,10 +26,10 @@ def cross(output: Path, folders: list[Path], protocol: "Protocol") -> float:
     folder = output / "+".join(found.each)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "cross.json").write_text(json.dumps(plain(found), indent=2))
-    (folder / "cross.md").write_text(_markdown(found, title, sample))
-    (folder / "cross.csv").write_text(_csv(found))
+    (folder / "cross.md").write_text(_markdown(found, title, sample), encoding="utf-8")
+    (folder / "cross.csv").write_text(_csv(found), encoding="utf-8")
     page = render("cross", [], title=title, crossing=found, protocol=protocol, sample=sample, bar=bar)
-    (folder / "cross.html").write_text(page)
+    (folder / "cross.html").write_text(page, encoding="utf-8")
     console = Console()
     for table in _tables(found, title, bool(sample)):
         console.print(table)

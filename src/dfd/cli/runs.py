@@ -71,12 +71,12 @@ def open_folder(folder: Path, cfg: DictConfig) -> str:
     root = logging.getLogger()
     for handler in [handler for handler in root.handlers if handler.name == _LOG]:
         root.removeHandler(handler)  # that of the job before this one, in a sweep
-    handler = logging.FileHandler(folder / "run.log")
+    handler = logging.FileHandler(folder / "run.log", encoding="utf-8")
     handler.name = _LOG
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
     root.addHandler(handler)
     text = OmegaConf.to_yaml(cfg, resolve=True)
-    (folder / CONFIG).write_text(text)
+    (folder / CONFIG).write_text(text, encoding="utf-8")
     return text
 
 
@@ -128,7 +128,7 @@ def start_notes(folder: Path, facts: Mapping[str, Any]) -> None:
     write_facts(folder, facts)
     patch = _git("diff", "HEAD")
     if patch:
-        (folder / PATCH).write_text(patch + "\n")
+        (folder / PATCH).write_text(patch + "\n", encoding="utf-8")
 
 
 def compare_data(run: str, manifest: str) -> None:

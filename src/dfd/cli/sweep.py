@@ -23,7 +23,7 @@ EVALUATIONS = "evaluations.txt"  # in a sweep's folder: what its jobs evaluated,
 def note_evaluations(sweep: Path, folders: Sequence[Path]) -> None:
     """Tell the sweep where the reports of one of its jobs lie."""
     sweep.mkdir(parents=True, exist_ok=True)
-    with (sweep / EVALUATIONS).open("a") as file:
+    with (sweep / EVALUATIONS).open("a", encoding="utf-8") as file:
         file.writelines(f"{folder.absolute()}\n" for folder in folders)
 
 
@@ -86,7 +86,7 @@ def _compare(folder: Path, console: "Console") -> None:
     """Compare the evaluations of a sweep's jobs, if they made any."""
     from dfd.evaluation.compare import collect, comparison_table, write_comparison
 
-    noted = (folder / EVALUATIONS).read_text().splitlines() if (folder / EVALUATIONS).is_file() else []
+    noted = (folder / EVALUATIONS).read_text(encoding="utf-8").splitlines() if (folder / EVALUATIONS).is_file() else []
     gone = [text for text in noted if not Path(text).is_dir()]
     if gone:
         log.warning("%d noted evaluations are gone and left out: %s", len(gone), ", ".join(gone))

@@ -18,7 +18,7 @@ TEST = -1  # of no fold: his code never sees it
 def write_folds(manifest: Manifest, path: Path) -> Path:
     """Write a row per crop; `file` is `<frame>_<face>.png` as he names it, with faces numbered by track."""
     part = path.with_suffix(".part")
-    with part.open("w", newline="") as file:
+    with part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         for record in manifest.records:

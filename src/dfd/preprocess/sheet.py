@@ -38,7 +38,7 @@ def write_page(manifest: Manifest, failures: Sequence[Failure], name: str, folde
         hidden=max(0, len(failures) - 200),
     )
     part = place / "index.html.part"
-    part.write_text(text)
+    part.write_text(text, encoding="utf-8")
     part.replace(place / "index.html")
     return place / "index.html"
 

@@ -105,7 +105,7 @@ class StepProfiler(Profiler):
             self.result = self._summed_up()
             self.folder.mkdir(parents=True, exist_ok=True)
             page = summary_page(self.result)
-            (self.folder / "summary.txt").write_text(page)
+            (self.folder / "summary.txt").write_text(page, encoding="utf-8")
             facts = self.result._asdict() | {"mfu": self.result.mfu, "waiting": self.result.waiting}
             (self.folder / "summary.json").write_text(json.dumps(facts, indent=2))
             log.info("%s\ntrace for ui.perfetto.dev or chrome://tracing: %s", page, self.folder / "trace.json")
@@ -162,7 +162,7 @@ def peak_memory(device: torch.device) -> float:
     """Return the most bytes that were taken so far: of the GPU, or of this process."""
     if device.type == "cuda":
         return float(torch.cuda.max_memory_allocated(device))
-    return float(peak_bytes())
+    return peak_bytes()
 
 
 def summary_page(profile: Profile) -> str:

@@ -50,7 +50,7 @@ def _test_list(root: Path) -> set[str]:
     if not path.is_file():
         raise DfdError(f"Celeb-DF in {root} lacks {LIST}, which comes with the download: {GET_IT}")
     names = set()
-    for line in filter(None, map(str.strip, path.read_text().splitlines())):
+    for line in filter(None, map(str.strip, path.read_text(encoding="utf-8").splitlines())):
         label, _, name = line.partition(" ")
         folder = name.split("/")[0]
         if folder not in FOLDERS or label != str(1 - FOLDERS[folder]):

@@ -40,7 +40,7 @@ def index(
 def _listed(root: Path, originals: Path, variants: Sequence[str]) -> Iterator[Record]:
     for split in SPLITS:
         path = existing(root / "lists" / "splits" / f"{split}.txt", f"split list of {TITLE}", GET_IT)
-        names = [Path(line.strip()).stem for line in path.read_text().splitlines() if line.strip()]
+        names = [Path(line.strip()).stem for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
         for target in sorted({name.split("_")[0] for name in names}):
             yield Record(f"real/{target}", "deeperforensics", split, REAL, str(originals / f"{target}.mp4"), target)
         for variant in variants:

@@ -69,7 +69,7 @@ def _part(folder: Path, split: str) -> Iterator[Record]:
 def _test(folder: Path) -> Iterator[Record]:
     """Yield the test set; who was swapped is not told, so every video is a group of its own."""
     path = existing(folder / "labels.csv", "labels.csv of the DFDC test set", "it comes with the test set")
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     if not rows or not {"filename", "label"} <= set(rows[0]):
         raise DfdError(f"{path} does not fit: its columns must be filename,label")

@@ -69,7 +69,7 @@ def _pairs(root: Path, split: str) -> list[tuple[str, str]]:
     for place in places:
         path = place / f"{split}.json"
         if path.is_file():
-            return [(a, b) for a, b in json.loads(path.read_text())]
+            return [(a, b) for a, b in json.loads(path.read_text(encoding="utf-8"))]
     looked = ", ".join(str(place) for place in places)
     raise DfdError(f"no {split}.json of FaceForensics++ in {looked}: it is in dataset/splits of ondyari/FaceForensics")
 

@@ -46,7 +46,7 @@ def from_csv(
     group; without the column group, every file is a group of its own.
     """
     root = existing(Path(root), "table", "give a CSV file with the columns path,label as data.root=")
-    with root.open(newline="") as file:
+    with root.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
         columns, rows = reader.fieldnames or [], list(reader)
     unknown = [name for name in columns if name not in COLUMNS]

@@ -37,7 +37,7 @@ def existing(path: Path, title: str, get_it: str) -> Path:
 def read_json(path: Path, title: str, get_it: str) -> Any:
     """Return what a JSON file of a dataset holds."""
     try:
-        return json.loads(existing(path, title, get_it).read_text())
+        return json.loads(existing(path, title, get_it).read_text(encoding="utf-8"))
     except ValueError as error:
         raise DfdError(f"{path} is damaged ({error}): {get_it}") from error
 

@@ -54,7 +54,7 @@ def tall(root: Path, lists: dict[str, str], dataset: str = "tall") -> Iterator[R
         if split not in SPLITS:
             raise DfdError(f"data.index.lists: {split!r} is no split; there are {', '.join(SPLITS)}")
         path = existing(root / name, f"list file of the split {split}", "data.index.lists={train: ..., test: ...}")
-        for number, line in enumerate(filter(str.strip, path.read_text().splitlines()), 1):
+        for number, line in enumerate(filter(str.strip, path.read_text(encoding="utf-8").splitlines()), 1):
             parts = line.split()
             if len(parts) < 4 or parts[-1] not in ("0", "1"):
                 raise DfdError(f"{path}:{number}: {line!r} does not fit; lines are '<folder> <first> <last> <0 or 1>'")
@@ -69,7 +69,9 @@ def tall(root: Path, lists: dict[str, str], dataset: str = "tall") -> Iterator[R
 def winner(root: Path, val_fold: int = 0, test_fold: int | None = None) -> Iterator[Record]:
     """Yield the videos of the DFDC winner's `folds.csv`, whose crops are `crops/<video>/<frame>_<actor>.png`."""
     root = existing(Path(root), "folder of the DFDC winner's crops", "give the folder of crops/ and folds.csv")
-    with existing(root / "folds.csv", "folds.csv", "it is made by his last step").open(newline="") as file:
+    with existing(root / "folds.csv", "folds.csv", "it is made by his last step").open(
+        newline="", encoding="utf-8"
+    ) as file:
         rows = {row["video"]: row for row in csv.DictReader(file)}
     for video, row in sorted(rows.items()):
         fold, label = int(row["fold"]), int(row["label"])

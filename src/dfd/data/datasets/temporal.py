@@ -16,7 +16,7 @@ def index(root: Path) -> Iterator[Record]:
     path = Path(root) / "splits.json"
     if not path.is_file():
         raise DfdError(f"no {path}: this dataset is rendered, leave data.root out")
-    for split, names in json.loads(path.read_text()).items():
+    for split, names in json.loads(path.read_text(encoding="utf-8")).items():
         for name in names:
             for method in ("real", "Jumping"):
                 video = Path(root) / method / f"{name}.mp4"

@@ -74,7 +74,7 @@ def robustness(
     title = f"{facts['title']}: robustness"
     sample = f"{SAMPLE}\n\n" if facts.get("sample") else ""
     (folder / "robustness.json").write_text(found.to_json())
-    (folder / "robustness.md").write_text(f"# {title}\n\n{sample}{markdown(found, levels)}")
+    (folder / "robustness.md").write_text(f"# {title}\n\n{sample}{markdown(found, levels)}", encoding="utf-8")
     page = render(
         "robustness",
         curves(found),
@@ -85,7 +85,7 @@ def robustness(
         levels=levels,
         videos=clean["video"].nunique(),
     )
-    (folder / "robustness.html").write_text(page)
+    (folder / "robustness.html").write_text(page, encoding="utf-8")
     console = Console()
     console.print(_table(found, levels, title))
     console.print(f"report: {folder / 'robustness.html'}", soft_wrap=True)

@@ -126,11 +126,11 @@ def write_comparison(
         parts.append("## Over seeds, mean ± sd\n\n" + markdown_table(columns, seeds[columns].to_numpy().tolist()))
     parts += ["## In pairs\n\n" + "\n".join(f"* {pair.verdict()}" for pair in pairs)] if pairs else []
     parts += ["\n".join(f"* {note}" for note in notes)] if notes else []
-    (folder / "comparison.md").write_text("\n\n".join(parts) + "\n")
-    (folder / "comparison.tex").write_text(latex_table(SHOWN, body))
+    (folder / "comparison.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    (folder / "comparison.tex").write_text(latex_table(SHOWN, body), encoding="utf-8")
     data = {"runs": table.to_dict("records"), "seeds": seeds.to_dict("records"), "pairs": [p.plain() for p in pairs]}
     (folder / "comparison.json").write_text(json.dumps(data, indent=2, default=str).replace("NaN", "null"))
-    (folder / "comparison.html").write_text(_page(table, seeds, pairs, notes))
+    (folder / "comparison.html").write_text(_page(table, seeds, pairs, notes), encoding="utf-8")
     return folder / "comparison.html"
 
 

@@ -61,7 +61,7 @@ def read_file(path: Path) -> Columns:
         elif path.suffix == ".csv":
             rows = pd.read_csv(path, dtype=str, skipinitialspace=True)
         elif path.suffix == ".json":
-            rows = _from_json(json.loads(path.read_text()))
+            rows = _from_json(json.loads(path.read_text(encoding="utf-8")))
         elif path.suffix in (".pkl", ".pickle"):
             rows = _from_results(_unpickle(path))
         else:

@@ -104,10 +104,12 @@ def write_sweep(sweep: Sweep, folder: Path) -> Path:
         figure = parallel_coordinates(sweep)
         figure.savefig(folder / "parameters.png", dpi=150)
         drawn = _svg(figure)
-        (folder / "parameters.svg").write_text(drawn)
+        (folder / "parameters.svg").write_text(drawn, encoding="utf-8")
         pictures.append((f"Parameters against {sweep.metric}", drawn[drawn.find("<svg") :]))
     page = folder / "sweep.html"
-    page.write_text(render("sweep", pictures, title=sweep.title, sweep=sweep, score=_score, time=_duration))
+    page.write_text(
+        render("sweep", pictures, title=sweep.title, sweep=sweep, score=_score, time=_duration), encoding="utf-8"
+    )
     return page
 
 

@@ -42,8 +42,8 @@ def write_ood_report(folder: Path, *, resamples: int = 500) -> OodEvaluation:
     facts = read_facts(folder)
     evaluation = evaluate_ood(table, thresholds, resamples=resamples, seed=int(facts.get("seed") or 0))
     (folder / METRICS).write_text(evaluation.to_json())
-    (folder / "report.md").write_text(markdown(evaluation, facts))
-    (folder / "report.html").write_text(html(evaluation, facts, table))
+    (folder / "report.md").write_text(markdown(evaluation, facts), encoding="utf-8")
+    (folder / "report.html").write_text(html(evaluation, facts, table), encoding="utf-8")
     return evaluation
 
 

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import joblib
 import pandas as pd
 import pytest
 from hydra.core.hydra_config import HydraConfig
@@ -311,7 +312,8 @@ def test_a_job_that_fails_stops_no_other_and_is_listed(tmp_path):
     ("gpus", "options", "slots"),
     [
         ("", {}, 1),
-        ("", {"n_jobs": -1}, os.cpu_count()),
+        ("", {"n_jobs": -1}, joblib.cpu_count()),
+        ("0", {"n_jobs": -1, "gpus_per_job": 2}, 1),
         ("0,1", {"n_jobs": -1}, 2),
         ("0,1,2,3", {"gpus_per_job": 2}, 2),
         ("", {"n_jobs": 3}, 3),

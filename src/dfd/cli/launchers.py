@@ -136,13 +136,14 @@ class Joblib(Elsewhere):
     def ready(self) -> None:
         """Count the GPUs."""
         _needed("cloudpickle", "joblib", "sweep")
+        joblib = _needed("joblib", "joblib", "sweep")
         hidden = "and CUDA_VISIBLE_DEVICES= hides the GPUs"
         gpus, each = visible_gpus(), jobs.at_least_one("hydra.launcher.gpus_per_job", self.gpus_per_job, hidden)
         self.gpus = [",".join(gpus[i : i + each]) for i in range(0, len(gpus) - each + 1, each)]
         if self.n_jobs is None:
             self.slots = max(1, len(self.gpus))
         elif self.n_jobs == -1:
-            self.slots = len(self.gpus) or os.cpu_count() or 1
+            self.slots = len(self.gpus) or (1 if gpus else joblib.cpu_count())  # those that this process may use
         else:
             default = "null (as many as there are GPUs for), -1 (as null, but a job per core where there is no GPU)"
             self.slots = jobs.at_least_one("hydra.launcher.n_jobs", self.n_jobs, default)

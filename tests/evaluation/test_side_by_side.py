@@ -68,6 +68,22 @@ def test_no_difference_is_not_called_one_and_many_are_corrected():
     assert all(pair.adjusted >= pair.p for pair in found)
 
 
+def test_what_cannot_be_tested_is_said_and_not_counted():
+    rows = table()
+    worse = rows.assign(score=lambda t: 1 - t["score"])
+
+    def verdict(chosen, **changes):
+        (found,) = versus({"a": rows[chosen].assign(**changes), "b": worse[chosen].assign(**changes)}, QUICK)
+        assert np.isnan(found.adjusted)
+        assert found.comparisons == 0
+        return found.verdict()
+
+    real = rows["label"] == 0
+    assert "cannot be compared on toy: a class comes from one group only" in verdict(rows["t"] >= 0, group="g")
+    assert "cannot be compared on toy: a class has one video only" in verdict(~real | (rows["group"] == "g1"))
+    assert "cannot be compared on toy: a class is missing" in verdict(~real)
+
+
 def test_only_shared_videos_are_compared():
     rows = table()
     (found,) = versus({"all": rows, "some": rows[rows["group"] < "g5"]}, QUICK)

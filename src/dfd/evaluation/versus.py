@@ -53,10 +53,17 @@ class Versus:
         rest = f"95 % CI {low:.1f} to {high:.1f}; {p_words(self.adjusted)}{corrected}; {self.videos} videos"
         points = f"{100 * abs(self.difference):.1f} points of AUC"
         if np.isnan(self.adjusted):
-            return f"{self.first} and {self.second} cannot be compared on {self.dataset}: a class is missing"
+            return f"{self.first} and {self.second} cannot be compared on {self.dataset}: {self._why_not()}"
         if self.adjusted < LEVEL:
             return f"{better} is better than {worse} on {self.dataset} by {points} ({rest})"
         return f"no difference between {better} and {worse} was shown on {self.dataset}: {points} ({rest})"
+
+    def _why_not(self) -> str:
+        if np.isnan(self.auc[0]):
+            return "a class is missing"
+        if np.isnan(self.difference):
+            return "a class has one video only"
+        return f"a class comes from one group only: no interval ({100 * self.difference:+.1f} points of AUC)"
 
     def plain(self) -> dict:
         """Return plain values and the verdict."""
@@ -72,9 +79,9 @@ def versus(tables: Mapping[str, pd.DataFrame], protocol: Protocol, dataset: str 
 
 def corrected(found: list[Versus]) -> list[Versus]:
     """Adjust p-values for the number of comparisons."""
-    known = [v for v in found if not np.isnan(v.p)]
-    adjusted = dict(zip((id(v) for v in known), holm(np.array([v.p for v in known])), strict=True))
-    return [replace(v, adjusted=float(adjusted.get(id(v), np.nan)), comparisons=len(known)) for v in found]
+    p = np.array([v.p for v in found])
+    made = int((~np.isnan(p)).sum())
+    return [replace(v, adjusted=float(a), comparisons=made) for v, a in zip(found, holm(p), strict=True)]
 
 
 def _compare(

@@ -125,6 +125,32 @@ def test_a_leaderboard_ranks_real_runs_apart_from_the_sample_and_seeds_together(
     assert len(json.loads((tmp_path / "out" / "comparison.json").read_text())["pairs"]) == 1
 
 
+def test_only_trainings_of_one_recipe_are_joined_over_seeds(tmp_path):
+    for seed, recipe in ((1, "aaaa"), (2, "bbbb"), (3, "aaaa")):
+        facts = {"seed": seed, "recipe": recipe, "overrides": [f"run=outputs/{seed}"]}
+        write_report(make_run(tmp_path / f"r{seed}", table(seed=seed), **facts), QUICK)
+    board = collect([tmp_path])
+    (row,) = over_seeds(board).to_dict("records")
+    assert row["seeds"] == 2
+    assert row["auc"] == pytest.approx(board[board["seed"] != 2]["auc"].mean())
+
+
+def test_runs_of_one_folder_name_are_told_apart_and_the_newest_evaluation_counts(tmp_path):
+    for number, name in enumerate("AB"):
+        home = tmp_path / "sweeps" / name / "0_seed=1"
+        write_report(make_run(home, table(seed=number), started="2026-01-01 10:00"), QUICK)
+    facts = {"run": "0_seed=1", "checkpoint": str(home / "checkpoints/best.ckpt"), "started": "2026-01-02 10:00"}
+    later = make_run(tmp_path / "elsewhere", table(seed=7), **facts)
+    later.rename(tmp_path / "later")
+    newest = write_report(tmp_path / "later", QUICK).video["auc"]
+    board = collect([tmp_path / "sweeps", tmp_path / "later"])
+    _, rows = matrix(board)
+    assert {name for name, *_ in rows} == {"A/0_seed=1", "B/0_seed=1"}
+    assert {name: cells for name, cells, _ in rows}["B/0_seed=1"] == [newest]
+    page = write_comparison(board, tmp_path / "out").read_text()
+    assert "B/0_seed=1 was evaluated 2 times on toy (test)" in page
+
+
 def test_folders_within_folders_are_named_once(run, tmp_path, capsys):
     everything = [str(path) for path in (tmp_path, *sorted(tmp_path.rglob("*")))]  # what outputs/** expands to
     assert main(everything) == 0

@@ -136,8 +136,8 @@ def _runs(folders: Sequence[Path], options: argparse.Namespace, console: Console
         console.print(f"{row['model']} on {row['dataset']}, {row['seeds']} seeds: AUC {row['AUC']} (mean ± sd)")
     pairs, notes = compare.pairs(table)
     _print_verdicts(pairs, console)
-    for note in notes:
-        console.print(note)
+    for note in [*notes, *compare.repeated(table)]:
+        console.print(note, soft_wrap=True)
     if options.output:
         page = compare.write_comparison(table, options.output, pairs, notes)
         console.print(f"comparison: {page}", soft_wrap=True)

@@ -197,6 +197,14 @@ def test_validation_decides_and_is_kept(tmp_path):
         Operating.read(tmp_path)
 
 
+def test_validation_decides_by_the_rows_that_the_protocol_counts():
+    rows = table(groups=20)
+    later = rows.assign(score=lambda t: t["score"].where(t["t"] == 0, 1 - t["score"]))
+    first = replace(QUICK, frames=1, pick="first")
+    assert decide(later, first).thresholds == decide(rows[rows["t"] == 0], QUICK).thresholds
+    assert decide(later, first).band == decide(rows[rows["t"] == 0], QUICK).band
+
+
 def test_few_validation_videos_make_no_band():
     operating = decide(table(groups=4), QUICK)
     assert operating.band is None

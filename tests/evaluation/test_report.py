@@ -8,9 +8,10 @@ import pytest
 from dfd.cli.report import main, preset
 from dfd.core import predictions
 from dfd.evaluation.compare import collect, find, matrix, over_seeds, pairs, write_comparison
+from dfd.evaluation.evaluate import evaluate
 from dfd.evaluation.operating import decide
 from dfd.evaluation.protocol import Protocol
-from dfd.evaluation.report import read_evaluation, write_report
+from dfd.evaluation.report import html, read_evaluation, write_report
 from dfd.evaluation.tables import export
 from tests.evaluation.tables import table
 
@@ -62,6 +63,21 @@ def test_the_report_says_everything_and_needs_no_network(run):
     assert "http" not in page
     assert "nan" not in page.lower().replace("inanimate", "").split("<style>")[0]
     assert json.loads((folder / "metrics.json").read_text())["counts"]["videos"] == 36
+
+
+def test_the_page_shows_the_videos_that_the_numbers_count():
+    rows = table().assign(score=lambda t: t["score"].where(t["t"] == 0, 1 - t["score"]))
+    lost = pd.DataFrame(
+        [("real/lost", "toy", "real", "h", 0)], columns=["video", "dataset", "method", "group", "label"]
+    )
+    protocol = Protocol(resamples=0, frames=1, pick="first", no_face="half")
+    evaluation = evaluate(rows, protocol, missing=lost)
+    expected = evaluate(rows[rows["t"] == 0], Protocol(resamples=0, no_face="half"), missing=lost)
+    assert evaluation.video == expected.video
+    page = html(evaluation, {}, rows, missing=lost)
+    wrong = evaluation.points["0.5, fixed"]["fp"].value + evaluation.points["0.5, fixed"]["fn"].value
+    assert page.count('<div class="face"') == min(wrong, 12) > 0
+    assert "real/lost" in page
 
 
 def test_a_report_without_facts(tmp_path):

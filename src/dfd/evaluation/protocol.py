@@ -138,10 +138,12 @@ def pooled(table: pd.DataFrame, key: Iterable[str], protocol: Protocol) -> pd.Da
 
 def units_of(table: pd.DataFrame, protocol: Protocol, missing: pd.DataFrame | None = None) -> pd.DataFrame:
     """Return the units that a protocol counts, of a table that may be untidy; `missing` videos score 0.5 if they do."""
-    table = tidy(table)
-    if protocol.no_face == "half" and missing is not None and len(missing):
-        table = with_halves(table, missing)
-    return by_level(limited(table, protocol), protocol, protocol.level)
+    return by_level(_rows_of(table, protocol, missing), protocol, protocol.level)
+
+
+def videos_of(table: pd.DataFrame, protocol: Protocol, missing: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Return the videos that a protocol counts, whatever its level, as `units_of` does."""
+    return by_video(_rows_of(table, protocol, missing), protocol)
 
 
 def with_halves(table: pd.DataFrame, missing: pd.DataFrame) -> pd.DataFrame:
@@ -155,3 +157,10 @@ def by_level(table: pd.DataFrame, protocol: Protocol, level: str) -> pd.DataFram
     if level in ("clip", "frame"):
         return table
     return by_track(table, protocol) if level == "track" else by_video(table, protocol)
+
+
+def _rows_of(table: pd.DataFrame, protocol: Protocol, missing: pd.DataFrame | None) -> pd.DataFrame:
+    table = tidy(table)
+    if protocol.no_face == "half" and missing is not None and len(missing):
+        table = with_halves(table, missing)
+    return limited(table, protocol)

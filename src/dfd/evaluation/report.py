@@ -17,7 +17,7 @@ from dfd.evaluation.figures import interval_bar
 from dfd.evaluation.numbers import NAMES, Number, Numbers
 from dfd.evaluation.operating import Operating
 from dfd.evaluation.pages import render
-from dfd.evaluation.protocol import Protocol, by_video
+from dfd.evaluation.protocol import Protocol, videos_of
 from dfd.evaluation.tables import SHOWN, cells, counted, intervals_caption, markdown_table, rows
 
 PREDICTIONS, MISSING, FACTS, METRICS = "predictions.parquet", "missing.parquet", "facts.json", "metrics.json"
@@ -49,7 +49,7 @@ def write_report(folder: Path, protocol: Protocol | None = None) -> Evaluation:
     evaluation.baselines.update(_probe(folder, facts))
     (folder / METRICS).write_text(evaluation.to_json())
     (folder / "report.md").write_text(markdown(evaluation, facts))
-    (folder / "report.html").write_text(html(evaluation, facts, table, operating))
+    (folder / "report.html").write_text(html(evaluation, facts, table, operating, missing))
     return evaluation
 
 
@@ -93,10 +93,14 @@ def markdown(evaluation: Evaluation, facts: Mapping[str, Any]) -> str:
 
 
 def html(
-    evaluation: Evaluation, facts: Mapping[str, Any], table: pd.DataFrame, operating: Operating | None = None
+    evaluation: Evaluation,
+    facts: Mapping[str, Any],
+    table: pd.DataFrame,
+    operating: Operating | None = None,
+    missing: pd.DataFrame | None = None,
 ) -> str:
     """Return the report as one self-contained page."""
-    videos = by_video(table, evaluation.protocol)
+    videos = videos_of(table, evaluation.protocol, missing)
     return render(
         "report",
         figures(videos, evaluation.protocol, facts, operating),

@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 
 from dfd.core.errors import DfdError
-from dfd.core.predictions import tidy
-from dfd.evaluation.protocol import UNIT, Protocol, by_video, limited
+from dfd.evaluation.protocol import UNIT, Protocol, videos_of
 from dfd.metrics.bootstrap import interval, resample
 from dfd.metrics.measures import OfCounts
 from dfd.metrics.ranking import area, roc_auc
@@ -72,7 +71,7 @@ class Versus:
 
 def versus(tables: Mapping[str, pd.DataFrame], protocol: Protocol, dataset: str = "", seed: int = 0) -> list[Versus]:
     """Compare every pair of detectors by their prediction tables on one dataset."""
-    videos = {name: by_video(limited(tidy(table), protocol), protocol) for name, table in tables.items()}
+    videos = {name: videos_of(table, protocol) for name, table in tables.items()}
     found = [_compare(*pair, videos, protocol, dataset, seed) for pair in itertools.combinations(videos, 2)]
     return corrected(found)
 

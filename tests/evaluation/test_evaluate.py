@@ -105,6 +105,12 @@ def test_videos_without_a_face_count_as_the_protocol_says():
     assert abstained.video["accuracy"].value == pytest.approx(clean.video["accuracy"].value * 36 / 40)
 
 
+@pytest.mark.parametrize("track", [0, "0"])
+def test_videos_without_a_face_join_a_table_of_people(track):
+    half = evaluate(table().assign(track=track), replace(QUICK, no_face="half"), missing=missing())
+    assert half.video == evaluate(table(), replace(QUICK, no_face="half"), missing=missing()).video
+
+
 def test_people_of_one_video_are_pooled_one_by_one():
     rows = table().assign(track=0)
     second = rows.assign(track=1, score=0.05)

@@ -148,7 +148,8 @@ def videos_of(table: pd.DataFrame, protocol: Protocol, missing: pd.DataFrame | N
 
 def with_halves(table: pd.DataFrame, missing: pd.DataFrame) -> pd.DataFrame:
     """Give every video without a row one that scores 0.5."""
-    rows = missing.assign(t=0.0, score=0.5)
+    person = {"track": table["track"].iloc[0]} if "track" in table.columns and len(table) else {}  # any one will do
+    rows = missing.assign(t=0.0, score=0.5, **person)
     return tidy(pd.concat([table, rows[[name for name in rows.columns if name in table.columns]]], ignore_index=True))
 
 

@@ -105,6 +105,27 @@ def test_videos_without_a_face_count_as_the_protocol_says():
     assert abstained.video["accuracy"].value == pytest.approx(clean.video["accuracy"].value * 36 / 40)
 
 
+def test_a_decision_that_was_not_made_is_wrong_in_every_table():
+    right = table(dataset="a").assign(score=lambda t: t["label"].astype(float))
+    rows = pd.concat([right, right.assign(dataset="b")]).assign(compression="c23", track=0)
+    rows.loc[rows["group"] < "g3", "compression"] = "c40"
+    found = evaluate(rows, replace(QUICK, no_face="abstain", level="track"), missing=missing().assign(dataset="b"))
+
+    def accuracy(numbers):
+        return numbers["accuracy"].value
+
+    assert accuracy(found.video) == accuracy(found.track) == pytest.approx(72 / 76)
+    assert accuracy(found.frame) == pytest.approx(288 / 292)
+    assert accuracy(found.methods["A"]) == pytest.approx(48 / 52)
+    assert accuracy(found.methods["B"]) == pytest.approx(48 / 49)
+    assert accuracy(found.slices["dataset"]["b"]) == pytest.approx(36 / 40)
+    assert accuracy(found.slices["dataset"]["a"]) == accuracy(found.slices["compression"]["c23"]) == 1
+    assert any("in no table by compression" in note for note in found.notes)
+    alone = evaluate(rows[rows["method"] != "A"], replace(QUICK, no_face="abstain"), missing=missing())
+    assert accuracy(alone.methods["A"]) == pytest.approx(24 / 28)
+    assert np.isnan(alone.methods["A"]["auc"].value)
+
+
 @pytest.mark.parametrize("track", [0, "0"])
 def test_videos_without_a_face_join_a_table_of_people(track):
     half = evaluate(table().assign(track=track), replace(QUICK, no_face="half"), missing=missing())

@@ -182,6 +182,37 @@ def test_a_probe_that_was_run_is_a_row_of_others(tmp_path):
     assert list(other.baselines) == ["chance"]
 
 
+@pytest.mark.parametrize("file", ["facts.json", "metrics.json"])
+def test_a_damaged_probe_ends_no_other_report(tmp_path, caplog, file):
+    place = make_run(tmp_path / "probe", probe=True, manifest="m")
+    write_report(place, QUICK)
+    (place / file).write_text('{"counts"')
+    evaluation = write_report(make_run(tmp_path / "ours", manifest="m"), QUICK)
+    assert list(evaluation.baselines) == ["chance"]
+    assert f"{place / file} is damaged" in caplog.text
+
+
+def test_files_of_one_name_have_a_folder_each(tmp_path, capsys):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        table().to_csv(tmp_path / name / "p.csv", index=False)
+    files = [str(tmp_path / name / "p.csv") for name in ("a", "b")]
+    assert main([*files, "--resamples", "20", "--output", str(tmp_path / "out")]) == 0
+    assert {path.parent.name for path in (tmp_path / "out").glob("*/report.html")} == {"a_p.csv", "b_p.csv"}
+    assert "no difference between a/p.csv and b/p.csv" in capsys.readouterr().out
+    (tmp_path / "file").mkdir()
+    (tmp_path / "file" / "a_p.csv").write_text("")
+    assert main([*files, "--resamples", "20", "--output", str(tmp_path / "file")]) == 2
+    assert "a_p.csv is a file" in capsys.readouterr().err
+
+
+def test_numbers_of_runs_change_with_rewrite_only(run, capsys):
+    assert main([str(run), "--eval", "dfdc", "--threshold", "0.9"]) == 2
+    assert "--eval, --threshold would not change the numbers of runs" in capsys.readouterr().err
+    assert main([str(run), "--threshold", "0.9", "--rewrite"]) == 0
+    assert read_evaluation(run / "eval" / "toy-test").protocol.threshold == 0.9
+
+
 def test_anybodys_predictions(tmp_path, capsys):
     table().to_csv(tmp_path / "theirs.csv", index=False)
     assert main([str(tmp_path / "theirs.csv"), "--resamples", "20"]) == 0

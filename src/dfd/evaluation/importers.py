@@ -4,6 +4,7 @@ Pickles are read without running what they hold: only plain containers and NumPy
 """
 
 import json
+import os
 import pickle
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -358,5 +359,8 @@ def read_all(paths: Sequence[Path]) -> dict[str, Imported]:
 
 
 def _name(path: Path, paths: Sequence[Path]) -> str:
-    same = sum(other.stem == path.stem for other in paths) > 1
-    return path.as_posix() if same else path.stem
+    """Return what a file is called: its stem, or where several have that, what their paths differ in."""
+    same = [other.absolute() for other in paths if other.stem == path.stem]
+    if len(same) == 1:
+        return path.stem
+    return path.absolute().relative_to(os.path.commonpath([other.parent for other in same])).as_posix()

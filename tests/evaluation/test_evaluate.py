@@ -12,8 +12,10 @@ from dfd.core.errors import DfdError
 from dfd.core.predictions import COLUMNS
 from dfd.evaluation.compatible import deepfakebench, nearest_eer, tall
 from dfd.evaluation.evaluate import Evaluation, evaluate
+from dfd.evaluation.numbers import NAMES
 from dfd.evaluation.operating import Operating, decide
 from dfd.evaluation.protocol import Protocol, by_video, limited
+from dfd.metrics.measures import names
 from dfd.metrics.ranking import roc_auc
 from tests.evaluation.tables import table
 
@@ -171,12 +173,18 @@ def test_scores_that_are_not_finite_are_refused():
         ({"levle": "video"}, "did you mean 'level'"),
         ({"confidence": 95}, "share between 0 and 1"),
         ({"frames": 0}, "1 or more"),
+        ({"headline": ["auc", "f1_score"]}, "eval.headline: there is no metric 'f1_score'"),
+        ({"headline": ["acuracy"]}, "did you mean 'accuracy'"),
         ({"compatible": "me"}, "allowed are null, deepfakebench, tall"),
     ],
 )
 def test_a_wrong_protocol_is_one_line(values, message):
     with pytest.raises(DfdError, match=message):
         Protocol.of(values)
+
+
+def test_every_metric_can_stand_in_the_headline():
+    assert names() == tuple(NAMES)
 
 
 def test_deepfakebench_merges_videos_of_one_folder_name():

@@ -9,6 +9,7 @@ import pandas as pd
 
 from dfd.core.errors import DfdError, did_you_mean
 from dfd.core.predictions import tidy
+from dfd.metrics.measures import names as metric_names
 from dfd.metrics.pooling import How, pool_scores
 
 Level = Literal["video", "track", "clip", "frame"]
@@ -61,6 +62,11 @@ class Protocol:
         if self.resamples < 0 or (self.frames is not None and self.frames < 1):
             raise DfdError("eval.resamples must be 0 or more, eval.frames 1 or more (or null)")
         object.__setattr__(self, "headline", tuple(self.headline))
+        known = metric_names()
+        for name in self.headline:
+            if name not in known:
+                hint = did_you_mean(name, known)
+                raise DfdError(f"eval.headline: there is no metric {name!r}{hint}; there are {', '.join(known)}")
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> "Protocol":

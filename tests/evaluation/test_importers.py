@@ -121,6 +121,12 @@ def test_empty_cells_are_filled_and_counted(tmp_path):
     assert set(evaluation.methods) == {"fake", "swap"}
 
 
+def test_columns_without_a_value_are_none(tmp_path):
+    imported = only(write(tmp_path, "p.csv", "video,score,label,t,track\na,0.1,0,,\na,0.2,0,,\nb,0.9,1,,\n"))
+    assert imported.table["t"].tolist() == [0, 1, 0]
+    assert "track" not in imported.table
+
+
 def test_a_name_in_several_rows_is_a_video(tmp_path):
     imported = only(write(tmp_path, "p.csv", "video,score,label\na,0.1,0\na,0.1,0\nb,0.9,1\n"))
     assert imported.table["t"].tolist() == [0, 1, 0]

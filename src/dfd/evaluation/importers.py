@@ -124,6 +124,7 @@ def _understood(rows: pd.DataFrame, path: Path) -> Columns:
     for column in ("score", "t"):
         if column in lower.columns:
             lower[column] = _numbers(lower[column], column, path)
+    lower = lower.drop(columns=[name for name in ("t", "track") if name in lower and lower[name].isna().all()])
     for column, mixed in (("t", "frames and videos"), ("track", "people and whole videos")):
         if column in lower.columns and lower[column].isna().any():
             count = int(lower[column].isna().sum())

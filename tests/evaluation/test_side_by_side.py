@@ -1,5 +1,6 @@
 """Datasets, conditions and detectors side by side."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -76,6 +77,7 @@ def test_what_cannot_be_tested_is_said_and_not_counted():
         (found,) = versus({"a": rows[chosen].assign(**changes), "b": worse[chosen].assign(**changes)}, QUICK)
         assert np.isnan(found.adjusted)
         assert found.comparisons == 0
+        assert json.loads(json.dumps(found.plain(), allow_nan=False))["p"] is None
         return found.verdict()
 
     real = rows["label"] == 0

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -65,8 +66,13 @@ class Versus:
         return f"a class comes from one group only: no interval ({100 * self.difference:+.1f} points of AUC)"
 
     def plain(self) -> dict:
-        """Return plain values and the verdict."""
-        return asdict(self) | {"verdict": self.verdict()}
+        """Return plain values, undefined ones as None, and the verdict."""
+        values = asdict(self) | {"auc": [_defined(value) for value in self.auc]}
+        return {name: _defined(value) for name, value in values.items()} | {"verdict": self.verdict()}
+
+
+def _defined(value: Any) -> Any:
+    return None if isinstance(value, float) and np.isnan(value) else value
 
 
 def versus(tables: Mapping[str, pd.DataFrame], protocol: Protocol, dataset: str = "", seed: int = 0) -> list[Versus]:

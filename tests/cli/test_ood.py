@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dfd.core.bank import Fitted
+from dfd.cli.ood import _scored
+from dfd.core.bank import FeatureBank, Fitted
+from dfd.core.records import Record
 from dfd.evaluation.ood.report import write_ood_report
 from dfd.evaluation.ood.scores import read_scores
 from tests.cli.conftest import SMALL, run
@@ -103,6 +105,19 @@ def test_predict_answers_or_abstains(pictures):
     assert strange[table["file"].str.contains("biggan")].sum() == expected
 
 
+def test_a_person_of_one_dataset_is_none_of_another():
+    def groups(dataset):
+        record = Record("v", dataset, "test", 0, "v.mp4", "person7")
+        one = np.zeros(1)
+        texts = {name: np.array([name]) for name in ("source", "group")}
+        bank = FeatureBank(
+            np.zeros((1, 2)), np.zeros((1, 3)), one, np.array(["v"]), t=one, extra={"score": one}, **texts
+        )
+        return _scored("test", bank, [record], {}, (np.zeros(3), np.zeros((3, 2))))["group"].tolist()
+
+    assert groups("a") == groups("a") != groups("b")
+
+
 @pytest.mark.parametrize(
     ("command", "message"),
     [
@@ -110,6 +125,7 @@ def test_predict_answers_or_abstains(pictures):
         ("python eval.py run=outputs/base posthoc=[mahalonobis]", "did you mean 'mahalanobis'"),
         ("python eval.py run=outputs/abnormal", "says what is strange, not what is fake"),
         ("python train.py model=meso data=cddb posthoc=[kn]", "no detector 'kn'"),
+        ("python train.py model=meso data=cddb posthoc=[knn] ood.id_kept=95", "ood.id_kept=95: expected a share"),
         ("python predict.py run=outputs/base input=files ood=ash2", "ood=ash2: fitted on this run are"),
         ("python train.py model=unet_scorer data=cddb data.index.scenario=grup", "scenario=grup: choose from"),
     ],

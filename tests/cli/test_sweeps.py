@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from dfd.cli import jobs
+from dfd.cli.again import training_hash
 from dfd.cli.app import sweep_folder
 from dfd.cli.launchers import Joblib, Submitit
 from dfd.cli.search import ask, distribution, lower_is_better, mend, open_study, settle
@@ -411,6 +412,16 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path, command, message):
     assert "Traceback" not in done.stderr
 
 
+def test_a_recipe_is_all_of_a_training_but_its_seed(tmp_path):
+    def recipe(**config):
+        (tmp_path / "recipe.yaml").write_text(OmegaConf.to_yaml({"choices": {}, "config": config}))
+        return training_hash(tmp_path)
+
+    assert training_hash(tmp_path) is None
+    first = recipe(seed=1, optimizer={"lr": 0.1}, metric="val/auc")
+    assert recipe(seed=2, optimizer={"lr": 0.1}) == first != recipe(seed=1, optimizer={"lr": 0.001})
+
+
 @pytest.mark.slow
 def test_a_run_is_run_again_with_the_same_result_and_with_another_value(workplace):
     demo = workplace / "outputs/demo"
@@ -427,6 +438,8 @@ def test_a_run_is_run_again_with_the_same_result_and_with_another_value(workplac
     before, now = (OmegaConf.load(workplace / "outputs" / name / "config.yaml") for name in ("demo", "other"))
     assert (now.seed, now.optimizer["_target_"], now.data) == (7, "torch.optim.SGD", before.data)
     assert str(workplace / "outputs/other") in now.callbacks.checkpoint.dirpath
+    hashes = [training_hash(workplace / "outputs" / name) for name in ("demo", "again", "other")]
+    assert hashes[0] == hashes[1] == facts["recipe"] != hashes[2]
     shutil.rmtree(again)
 
 

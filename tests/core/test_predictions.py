@@ -44,6 +44,8 @@ def test_round_trip(tmp_path, suffix):
     ("changes", "message"),
     [
         ({"label": [1, 0, 2]}, r"found \[2\]"),
+        ({"label": [1, 1, 0]}, "1 rows contradict the label of others of their video, the first of 'a' in 'toy'"),
+        ({"label": [1, 1, 0], "t": [0.0, 0.5, 0.5]}, "contradict the label"),
         ({"score": [0.9, np.nan, 0.1]}, "1 scores are not finite, the first of video 'a'"),
     ],
 )

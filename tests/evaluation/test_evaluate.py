@@ -12,8 +12,10 @@ from dfd.core.errors import DfdError
 from dfd.core.predictions import COLUMNS
 from dfd.evaluation.compatible import deepfakebench, nearest_eer, tall
 from dfd.evaluation.evaluate import Evaluation, evaluate
+from dfd.evaluation.numbers import NAMES
 from dfd.evaluation.operating import Operating, decide
 from dfd.evaluation.protocol import Protocol, by_video, limited
+from dfd.metrics.measures import names
 from dfd.metrics.ranking import roc_auc
 from tests.evaluation.tables import table
 
@@ -105,6 +107,33 @@ def test_videos_without_a_face_count_as_the_protocol_says():
     assert abstained.video["accuracy"].value == pytest.approx(clean.video["accuracy"].value * 36 / 40)
 
 
+def test_a_decision_that_was_not_made_is_wrong_in_every_table():
+    right = table(dataset="a").assign(score=lambda t: t["label"].astype(float))
+    rows = pd.concat([right, right.assign(dataset="b")]).assign(compression="c23", track=0)
+    rows.loc[rows["group"] < "g3", "compression"] = "c40"
+    found = evaluate(rows, replace(QUICK, no_face="abstain", level="track"), missing=missing().assign(dataset="b"))
+
+    def accuracy(numbers):
+        return numbers["accuracy"].value
+
+    assert accuracy(found.video) == accuracy(found.track) == pytest.approx(72 / 76)
+    assert accuracy(found.frame) == pytest.approx(288 / 292)
+    assert accuracy(found.methods["A"]) == pytest.approx(48 / 52)
+    assert accuracy(found.methods["B"]) == pytest.approx(48 / 49)
+    assert accuracy(found.slices["dataset"]["b"]) == pytest.approx(36 / 40)
+    assert accuracy(found.slices["dataset"]["a"]) == accuracy(found.slices["compression"]["c23"]) == 1
+    assert any("in no table by compression" in note for note in found.notes)
+    alone = evaluate(rows[rows["method"] != "A"], replace(QUICK, no_face="abstain"), missing=missing())
+    assert accuracy(alone.methods["A"]) == pytest.approx(24 / 28)
+    assert np.isnan(alone.methods["A"]["auc"].value)
+
+
+@pytest.mark.parametrize("track", [0, "0"])
+def test_videos_without_a_face_join_a_table_of_people(track):
+    half = evaluate(table().assign(track=track), replace(QUICK, no_face="half"), missing=missing())
+    assert half.video == evaluate(table(), replace(QUICK, no_face="half"), missing=missing()).video
+
+
 def test_people_of_one_video_are_pooled_one_by_one():
     rows = table().assign(track=0)
     second = rows.assign(track=1, score=0.05)
@@ -144,12 +173,18 @@ def test_scores_that_are_not_finite_are_refused():
         ({"levle": "video"}, "did you mean 'level'"),
         ({"confidence": 95}, "share between 0 and 1"),
         ({"frames": 0}, "1 or more"),
+        ({"headline": ["auc", "f1_score"]}, "eval.headline: there is no metric 'f1_score'"),
+        ({"headline": ["acuracy"]}, "did you mean 'accuracy'"),
         ({"compatible": "me"}, "allowed are null, deepfakebench, tall"),
     ],
 )
 def test_a_wrong_protocol_is_one_line(values, message):
     with pytest.raises(DfdError, match=message):
         Protocol.of(values)
+
+
+def test_every_metric_can_stand_in_the_headline():
+    assert names() == tuple(NAMES)
 
 
 def test_deepfakebench_merges_videos_of_one_folder_name():
@@ -195,6 +230,14 @@ def test_validation_decides_and_is_kept(tmp_path):
     (tmp_path / "operating.json").write_text("{")
     with pytest.raises(DfdError, match="damaged"):
         Operating.read(tmp_path)
+
+
+def test_validation_decides_by_the_rows_that_the_protocol_counts():
+    rows = table(groups=20)
+    later = rows.assign(score=lambda t: t["score"].where(t["t"] == 0, 1 - t["score"]))
+    first = replace(QUICK, frames=1, pick="first")
+    assert decide(later, first).thresholds == decide(rows[rows["t"] == 0], QUICK).thresholds
+    assert decide(later, first).band == decide(rows[rows["t"] == 0], QUICK).band
 
 
 def test_few_validation_videos_make_no_band():

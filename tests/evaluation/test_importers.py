@@ -10,7 +10,9 @@ import pandas as pd
 import pytest
 
 from dfd.core.errors import DfdError
+from dfd.evaluation.evaluate import evaluate
 from dfd.evaluation.importers import read_all
+from dfd.evaluation.protocol import Protocol
 
 
 def write(folder: Path, name: str, text: str) -> Path:
@@ -77,6 +79,54 @@ def test_frames_are_joined_with_labels_of_their_videos(tmp_path):
         assert any("4 in 2 folders" in note for note in imported.notes)
 
 
+def test_a_labelled_picture_without_a_row_is_no_missing_video_where_its_video_has_rows(tmp_path):
+    names = [f"{v}/{i:03d}.png" for v in ("v1", "v2", "v3") for i in range(4)]
+    labels = "path,label\n" + "".join(f"DF/{name},{int(name[1] == '1')}\n" for name in names)
+    scores = "path,score\n" + "".join(f"DF/{name},0.5\n" for name in names[:8:2])
+    imported = only(write(tmp_path, "p.csv", scores), write(tmp_path, "labels.csv", labels))
+    assert imported.table["video"].unique().tolist() == ["DF/v1", "DF/v2"]
+    assert imported.missing["video"].tolist() == ["DF/v3"]
+
+
+def test_scores_of_several_runs_are_averaged_and_repeated_rows_counted(tmp_path):
+    text = "video,t,score,label,run\na,0,0.1,0,0\na,1,0.2,0,0\nb,0,0.9,1,0\na,0,0.3,0,1\na,1,0.4,0,1\nb,0,0.7,1,1\n"
+    imported = only(write(tmp_path, "p.csv", text))
+    assert imported.table["score"].tolist() == pytest.approx([0.2, 0.3, 0.8])
+    assert "scores of 2 runs are averaged: 6 rows became 3" in imported.notes
+    assert "run" not in imported.table
+    timeless = only(write(tmp_path, "p.csv", "video,score,label,run\na,0.1,0,x\nb,1,1,x\na,0.3,0,y\nb,0.8,1,y\n"))
+    assert timeless.table["score"].tolist() == pytest.approx([0.2, 0.9])
+    repeated = only(write(tmp_path, "p.csv", "video,t,score,label\na,0,0.1,0\na,0,0.9,0\nb,0,0.7,1\n"))
+    assert repeated.table["score"].tolist() == [0.1, 0.7]
+    assert "1 rows repeat the video and t of another and are left out" in repeated.notes
+
+
+def test_parquet_of_names_and_scores_is_enough(tmp_path):
+    pd.DataFrame({"path": ["v/a", "v/b"], "prob": [0.1, 0.8]}).to_parquet(tmp_path / "p.parquet")
+    rows = only(tmp_path / "p.parquet", write(tmp_path, "labels.csv", LABELS)).table
+    assert rows[["label", "score"]].to_numpy().tolist() == [[0, 0.1], [1, 0.8]]
+    (tmp_path / "broken.parquet").write_text("no parquet")
+    with pytest.raises(DfdError, match="cannot be read"):
+        read_all([tmp_path / "broken.parquet"])
+
+
+def test_empty_cells_are_filled_and_counted(tmp_path):
+    text = "video,score,label,method,group,dataset\na,0.1,0,real,p,d\nb,0.8,1,,,\nc,0.7,1,swap,q,d\n"
+    imported = only(write(tmp_path, "p.csv", text))
+    row = imported.table.set_index("video").loc["b"]
+    assert row[["method", "group", "dataset"]].tolist() == ["fake", "b", "p"]
+    for name in ("method", "group", "dataset"):
+        assert any(note.startswith(f"1 rows have an empty {name}: ") for note in imported.notes)
+    evaluation = evaluate(imported.table, Protocol(resamples=20))
+    assert set(evaluation.methods) == {"fake", "swap"}
+
+
+def test_columns_without_a_value_are_none(tmp_path):
+    imported = only(write(tmp_path, "p.csv", "video,score,label,t,track\na,0.1,0,,\na,0.2,0,,\nb,0.9,1,,\n"))
+    assert imported.table["t"].tolist() == [0, 1, 0]
+    assert "track" not in imported.table
+
+
 def test_a_name_in_several_rows_is_a_video(tmp_path):
     imported = only(write(tmp_path, "p.csv", "video,score,label\na,0.1,0\na,0.1,0\nb,0.9,1\n"))
     assert imported.table["t"].tolist() == [0, 1, 0]
@@ -141,6 +191,8 @@ def test_a_pickle_runs_no_code(tmp_path, capsys):
         ({"p.csv": "video,score,label\na,high,1\n"}, "'high' in column score is no number"),
         ({"p.csv": "video,score,label\na,0.1,maybe\n"}, "'maybe' is no label"),
         ({"p.csv": "video,score,label,t\na,0.1,1,\na,0.1,1,2\n"}, "frames and videos are mixed"),
+        ({"p.csv": "video,score,label,track\na,0.1,1,\na,0.1,1,2\n"}, "people and whole videos are mixed"),
+        ({"p.csv": "video,score,label\n0.mp4,0.1,0\n0.mp4,0.9,1\n"}, "'0.mp4' in 'p': name real and fake videos apart"),
         ({"p.csv": "video,score,label\na,,1\n"}, "1 scores are not finite"),
         ({"l.csv": LABELS}, "no column of scores"),
         ({"l.csv": LABELS, "m.csv": LABELS}, "two files hold labels only"),

@@ -8,7 +8,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from dfd.core.errors import DfdError
-from dfd.evaluation.ood.evaluate import evaluate_ood
+from dfd.evaluation.ood.evaluate import check_options, evaluate_ood
 from dfd.evaluation.ood.report import write_ood_report
 from dfd.evaluation.ood.scores import by_video, read_scores, write_scores
 
@@ -96,3 +96,17 @@ def test_a_table_that_cannot_be_used_is_named(tmp_path):
         write_scores(scores, tmp_path / "s.parquet", {})
     with pytest.raises(DfdError, match="no OOD scores at"):
         read_scores(tmp_path / "none.parquet")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"id_kept": 95}, "ood.id_kept=95: expected a share between 0 and 1"),
+        ({"resamples": 0}, "ood.resamples=0: expected at least 1"),
+    ],
+)
+def test_wrong_options_are_one_line(changes, message):
+    good = {"id_kept": 0.95, "resamples": 500, "fit_limit": 5000, "benign_limit": 1000}
+    check_options(good)
+    with pytest.raises(DfdError, match=message):
+        check_options(good | changes)

@@ -8,9 +8,10 @@ import pytest
 from dfd.cli.report import main, preset
 from dfd.core import predictions
 from dfd.evaluation.compare import collect, find, matrix, over_seeds, pairs, write_comparison
+from dfd.evaluation.evaluate import evaluate
 from dfd.evaluation.operating import decide
 from dfd.evaluation.protocol import Protocol
-from dfd.evaluation.report import read_evaluation, write_report
+from dfd.evaluation.report import html, read_evaluation, write_report
 from dfd.evaluation.tables import export
 from tests.evaluation.tables import table
 
@@ -62,6 +63,21 @@ def test_the_report_says_everything_and_needs_no_network(run):
     assert "http" not in page
     assert "nan" not in page.lower().replace("inanimate", "").split("<style>")[0]
     assert json.loads((folder / "metrics.json").read_text())["counts"]["videos"] == 36
+
+
+def test_the_page_shows_the_videos_that_the_numbers_count():
+    rows = table().assign(score=lambda t: t["score"].where(t["t"] == 0, 1 - t["score"]))
+    lost = pd.DataFrame(
+        [("real/lost", "toy", "real", "h", 0)], columns=["video", "dataset", "method", "group", "label"]
+    )
+    protocol = Protocol(resamples=0, frames=1, pick="first", no_face="half")
+    evaluation = evaluate(rows, protocol, missing=lost)
+    expected = evaluate(rows[rows["t"] == 0], Protocol(resamples=0, no_face="half"), missing=lost)
+    assert evaluation.video == expected.video
+    page = html(evaluation, {}, rows, missing=lost)
+    wrong = evaluation.points["0.5, fixed"]["fp"].value + evaluation.points["0.5, fixed"]["fn"].value
+    assert page.count('<div class="face"') == min(wrong, 12) > 0
+    assert "real/lost" in page
 
 
 def test_a_report_without_facts(tmp_path):
@@ -125,6 +141,32 @@ def test_a_leaderboard_ranks_real_runs_apart_from_the_sample_and_seeds_together(
     assert len(json.loads((tmp_path / "out" / "comparison.json").read_text())["pairs"]) == 1
 
 
+def test_only_trainings_of_one_recipe_are_joined_over_seeds(tmp_path):
+    for seed, recipe in ((1, "aaaa"), (2, "bbbb"), (3, "aaaa")):
+        facts = {"seed": seed, "recipe": recipe, "overrides": [f"run=outputs/{seed}"]}
+        write_report(make_run(tmp_path / f"r{seed}", table(seed=seed), **facts), QUICK)
+    board = collect([tmp_path])
+    (row,) = over_seeds(board).to_dict("records")
+    assert row["seeds"] == 2
+    assert row["auc"] == pytest.approx(board[board["seed"] != 2]["auc"].mean())
+
+
+def test_runs_of_one_folder_name_are_told_apart_and_the_newest_evaluation_counts(tmp_path):
+    for number, name in enumerate("AB"):
+        home = tmp_path / "sweeps" / name / "0_seed=1"
+        write_report(make_run(home, table(seed=number), started="2026-01-01 10:00"), QUICK)
+    facts = {"run": "0_seed=1", "checkpoint": str(home / "checkpoints/best.ckpt"), "started": "2026-01-02 10:00"}
+    later = make_run(tmp_path / "elsewhere", table(seed=7), **facts)
+    later.rename(tmp_path / "later")
+    newest = write_report(tmp_path / "later", QUICK).video["auc"]
+    board = collect([tmp_path / "sweeps", tmp_path / "later"])
+    _, rows = matrix(board)
+    assert {name for name, *_ in rows} == {"A/0_seed=1", "B/0_seed=1"}
+    assert {name: cells for name, cells, _ in rows}["B/0_seed=1"] == [newest]
+    page = write_comparison(board, tmp_path / "out").read_text()
+    assert "B/0_seed=1 was evaluated 2 times on toy (test)" in page
+
+
 def test_folders_within_folders_are_named_once(run, tmp_path, capsys):
     everything = [str(path) for path in (tmp_path, *sorted(tmp_path.rglob("*")))]  # what outputs/** expands to
     assert main(everything) == 0
@@ -138,6 +180,37 @@ def test_a_probe_that_was_run_is_a_row_of_others(tmp_path):
     assert list(evaluation.baselines) == ["chance", "linear probe (vit)"]
     other = write_report(make_run(tmp_path / "other", manifest="n"), QUICK)
     assert list(other.baselines) == ["chance"]
+
+
+@pytest.mark.parametrize("file", ["facts.json", "metrics.json"])
+def test_a_damaged_probe_ends_no_other_report(tmp_path, caplog, file):
+    place = make_run(tmp_path / "probe", probe=True, manifest="m")
+    write_report(place, QUICK)
+    (place / file).write_text('{"counts"')
+    evaluation = write_report(make_run(tmp_path / "ours", manifest="m"), QUICK)
+    assert list(evaluation.baselines) == ["chance"]
+    assert f"{place / file} is damaged" in caplog.text
+
+
+def test_files_of_one_name_have_a_folder_each(tmp_path, capsys):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        table().to_csv(tmp_path / name / "p.csv", index=False)
+    files = [str(tmp_path / name / "p.csv") for name in ("a", "b")]
+    assert main([*files, "--resamples", "20", "--output", str(tmp_path / "out")]) == 0
+    assert {path.parent.name for path in (tmp_path / "out").glob("*/report.html")} == {"a_p.csv", "b_p.csv"}
+    assert "no difference between a/p.csv and b/p.csv" in capsys.readouterr().out
+    (tmp_path / "file").mkdir()
+    (tmp_path / "file" / "a_p.csv").write_text("")
+    assert main([*files, "--resamples", "20", "--output", str(tmp_path / "file")]) == 2
+    assert "a_p.csv is a file" in capsys.readouterr().err
+
+
+def test_numbers_of_runs_change_with_rewrite_only(run, capsys):
+    assert main([str(run), "--eval", "dfdc", "--threshold", "0.9"]) == 2
+    assert "--eval, --threshold would not change the numbers of runs" in capsys.readouterr().err
+    assert main([str(run), "--threshold", "0.9", "--rewrite"]) == 0
+    assert read_evaluation(run / "eval" / "toy-test").protocol.threshold == 0.9
 
 
 def test_anybodys_predictions(tmp_path, capsys):

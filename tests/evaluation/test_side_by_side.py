@@ -1,5 +1,6 @@
 """Datasets, conditions and detectors side by side."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -66,6 +67,23 @@ def test_no_difference_is_not_called_one_and_many_are_corrected():
     assert len(found) == 6
     assert all("no difference" in pair.verdict() and "6 comparisons" in pair.verdict() for pair in found)
     assert all(pair.adjusted >= pair.p for pair in found)
+
+
+def test_what_cannot_be_tested_is_said_and_not_counted():
+    rows = table()
+    worse = rows.assign(score=lambda t: 1 - t["score"])
+
+    def verdict(chosen, **changes):
+        (found,) = versus({"a": rows[chosen].assign(**changes), "b": worse[chosen].assign(**changes)}, QUICK)
+        assert np.isnan(found.adjusted)
+        assert found.comparisons == 0
+        assert json.loads(json.dumps(found.plain(), allow_nan=False))["p"] is None
+        return found.verdict()
+
+    real = rows["label"] == 0
+    assert "cannot be compared on toy: a class comes from one group only" in verdict(rows["t"] >= 0, group="g")
+    assert "cannot be compared on toy: a class has one video only" in verdict(~real | (rows["group"] == "g1"))
+    assert "cannot be compared on toy: a class is missing" in verdict(~real)
 
 
 def test_only_shared_videos_are_compared():

@@ -43,6 +43,19 @@ def test_platt_takes_any_score():
     assert fit("platt", labels, 7 * odds - 3)(np.array([-3.0])) == pytest.approx([0.5], abs=0.02)
 
 
+@pytest.mark.parametrize(("factor", "shift"), [(1, 5000), (1, -1e6), (1e5, 0), (1e-6, 0), (1e5, 3e6)])
+def test_platt_is_the_same_whatever_the_scale_of_scores(factor, shift):
+    labels, odds = honest(2000)
+    expected = fit("platt", labels, 7 * odds - 3)(7 * odds - 3)
+    scores = factor * (7 * odds - 3) + shift
+    assert fit("platt", labels, scores)(scores) == pytest.approx(expected, abs=1e-3)
+
+
+def test_one_score_for_all_is_calibrated_to_the_share_of_fakes():
+    values = fit("platt", np.array([0, 1, 1, 1] * 50), np.full(200, 3.1))(np.array([3.1]))
+    assert values == pytest.approx([0.75], abs=0.01)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_perfect_separation_stays_finite_and_in_order(method):
     calibrate = fit(method, np.array([0, 0, 1, 1]), np.array([0.01, 0.02, 0.98, 0.99]))
@@ -74,6 +87,20 @@ def test_a_conformal_band_errs_no_more_than_promised():
         wrong += [(fresh[0] > high).mean(), (fresh[1] < low).mean()]
     assert (wrong / 300 <= 0.105).all()
     assert (wrong / 300 > 0.03).all()  # and not by never deciding
+
+
+@pytest.mark.parametrize("real", [0.0, 1e-10])
+def test_separated_and_saturated_scores_get_a_verdict(real):
+    labels = np.tile([0, 1], 20)
+    low, high = conformal_band(labels, np.where(labels == 1, 1.0, real), error=0.1)
+    assert real < low
+    assert high < 1.0
+    assert low < 0.5 < high
+
+
+def test_scores_that_both_classes_share_get_none():
+    labels = np.tile([0, 1], 20)
+    assert conformal_band(labels, np.ones(40), error=0.1) == (1.0, 1.0)
 
 
 def test_too_few_videos_make_no_promise():

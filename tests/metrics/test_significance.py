@@ -82,6 +82,21 @@ def test_one_class_has_no_covariance():
     assert np.isnan(auc_covariance(np.zeros(4), np.arange(4.0))[1]).all()
 
 
+@pytest.mark.parametrize(
+    ("labels", "groups"),
+    [([0, 0, 1, 1], ["g"] * 4), ([0, 1, 1, 1], None), ([1, 1, 1, 1], None), ([0, 0, 1, 1], ["a", "a", "a", "b"])],
+)
+def test_an_undefined_test_is_not_a_certain_one(labels, groups):
+    groups = None if groups is None else np.array(groups)
+    found = delong(np.array(labels), np.array([0.1, 0.2, 0.8, 0.9]), np.array([0.6, 0.2, 0.1, 0.7]), groups)
+    assert np.isnan([found.low, found.high, found.p]).all()
+
+
+def test_holm_leaves_out_tests_that_were_not_made():
+    assert holm([np.nan, 0.02, 0.03, np.nan]) == pytest.approx([np.nan, 0.04, 0.04, np.nan], nan_ok=True)
+    assert np.isnan(holm([np.nan])).all()
+
+
 def test_holm_by_hand():
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.9, 0.8]) == pytest.approx([1, 1])

@@ -1,5 +1,7 @@
 """`python train.py run=<folder>`: the configuration that a run folder holds is composed from, like any other."""
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from dfd.core.errors import DfdError
 FILE = "recipe.yaml"  # beside config.yaml, which holds the values that came of it
 PRIMARY = "train_again"
 OF_ONE_RUN = ("run", "name", "run_dir", "ckpt_path", "sweep", "hparams_search")  # say where and how, not what
+TRAINING = ("model", "data", "optimizer", "scheduler", "augment", "trainer", "callbacks", "teacher", "shuffle_labels")
 OPTIONAL = ("hparams_search", "debug")  # groups that may be laid over a stored configuration
 
 
@@ -25,6 +28,15 @@ def write_recipe(folder: Path, cfg: DictConfig) -> None:
     before = _read(Path(cfg.run))[0] if cfg.run else {}  # this command chose only what it changed
     recipe = OmegaConf.to_yaml({"choices": {**before, **choices}, "config": config})
     (folder / FILE).write_text(recipe, encoding="utf-8")
+
+
+def training_hash(folder: Path) -> str | None:
+    """Return eight hex digits over how a run was trained but for its seed; None where its folder does not say."""
+    if not (folder / FILE).is_file():
+        return None
+    _, config = _read(folder)
+    told = json.dumps({key: config.get(key) for key in TRAINING}, sort_keys=True, default=str)
+    return hashlib.sha256(told.encode()).hexdigest()[:8]
 
 
 def primary(arguments: Sequence[str]) -> str | None:

@@ -51,9 +51,11 @@ class Role:
 
 
 def chosen(cfg: DictConfig) -> list[str]:
-    """Return the detectors that `posthoc=` names; a misspelt one is an error before anything runs."""
+    """Return the detectors that `posthoc=` names; a misspelt one, or a wrong option, is an error before all work."""
+    from dfd.evaluation.ood.evaluate import check_options
     from dfd.posthoc.zoo import detectors
 
+    check_options(cfg.ood)
     return detectors(OmegaConf.to_container(cfg.posthoc) if OmegaConf.is_list(cfg.posthoc) else cfg.posthoc)  # type: ignore[arg-type]
 
 
@@ -254,6 +256,8 @@ def _scored(
     from dfd.posthoc.zoo import score
 
     labels = {record.id: record.label for record in records}
+    # a person of one dataset is not a person of another
+    groups = {record.id: f"{record.dataset}/{record.group}" for record in records}
     mean, axes = directions
     plane = (bank.features - mean) @ axes
     table = {
@@ -262,7 +266,7 @@ def _scored(
         "source": bank.source,
         "label": [labels[video] for video in bank.video],
         "right": (bank.logits.argmax(1) == bank.label).astype(float) if role != "ood" else 0.0,
-        "group": bank.group,
+        "group": [groups[video] for video in bank.video],
         "t": bank.t,
         "score": bank.extra["score"],
         "pca_x": plane[:, 0],

@@ -98,7 +98,7 @@ def _files(files: Sequence[Path], options: argparse.Namespace, console: Console)
             evaluation.notes.extend(imported.notes)
             console.print(evaluation_table(evaluation, title=name))
         else:
-            folder = options.output / name if len(tables) > 1 else options.output
+            folder = options.output / name.replace("/", "_") if len(tables) > 1 else options.output
             evaluation = _written(folder, name, imported, protocol)
             console.print(evaluation_table(evaluation, title=name))
             for form in options.format.split(","):
@@ -113,6 +113,8 @@ def _files(files: Sequence[Path], options: argparse.Namespace, console: Console)
 
 def _written(folder: Path, name: str, imported: Imported, protocol: Protocol) -> Evaluation:
     """Write a report of somebody's predictions."""
+    if folder.is_file():
+        raise DfdError(f"{folder} is a file, and a report needs a folder of that name: give another --output")
     folder.mkdir(parents=True, exist_ok=True)
     predictions.write(imported.table, folder / PREDICTIONS, {"model": name})
     imported.missing.to_parquet(folder / MISSING, index=False)
@@ -125,6 +127,12 @@ def _written(folder: Path, name: str, imported: Imported, protocol: Protocol) ->
 
 def _runs(folders: Sequence[Path], options: argparse.Namespace, console: Console) -> None:
     """Compare the evaluations of runs."""
+    changes = [f"--{name}" for name in ("eval", "threshold", "resamples") if getattr(options, name) is not None]
+    if changes and not options.rewrite:
+        raise DfdError(
+            f"{', '.join(changes)} would not change the numbers of runs, which lie in their folders: add --rewrite to "
+            "make them anew"
+        )
     evaluations = compare.find(folders)
     if options.rewrite:
         for folder in track(evaluations, "rewriting", console=Console(stderr=True)):
@@ -136,8 +144,8 @@ def _runs(folders: Sequence[Path], options: argparse.Namespace, console: Console
         console.print(f"{row['model']} on {row['dataset']}, {row['seeds']} seeds: AUC {row['AUC']} (mean ± sd)")
     pairs, notes = compare.pairs(table)
     _print_verdicts(pairs, console)
-    for note in notes:
-        console.print(note)
+    for note in [*notes, *compare.repeated(table)]:
+        console.print(note, soft_wrap=True)
     if options.output:
         page = compare.write_comparison(table, options.output, pairs, notes)
         console.print(f"comparison: {page}", soft_wrap=True)

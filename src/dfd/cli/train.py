@@ -232,6 +232,7 @@ def evaluation_facts(
         "initialised_from": initialised_from,
         "manifest": prepared.manifest.hash,
         "seed": card["seed"],
+        "recipe": again.training_hash(folder),
         "command": runs.command_line(),
         "started": time.strftime("%Y-%m-%d %H:%M"),
         "environment": runs.environment(),

@@ -33,10 +33,23 @@ def tidy(table: pd.DataFrame) -> pd.DataFrame:
             f"{len(bad)} scores are not finite, the first of video {bad.iloc[0]!r}: did the training diverge?"
         )
     key = [*KEY, *(["track"] if "track" in table.columns else [])]
-    table = table.drop_duplicates(key)
     # numbers sort faster than names: a million rows in a second
-    order = [pd.factorize(table[name], sort=True)[0] for name in reversed(key)]
-    return table.iloc[np.lexsort(order)].reset_index(drop=True)
+    codes = [pd.factorize(table[name], sort=True)[0] for name in key]
+    order = np.lexsort(codes[::-1])  # stable: the first of a key stays the first
+    _one_label(table, order, codes[:2])
+    return table.iloc[order].drop_duplicates(key).reset_index(drop=True)
+
+
+def _one_label(table: pd.DataFrame, order: np.ndarray, codes: list[np.ndarray]) -> None:
+    """Refuse a video (one pair of `codes`) whose rows, which follow each other in `order`, differ in the label."""
+    label, *video = (column[order] for column in (table["label"].to_numpy(), *codes))
+    odd = np.logical_and.reduce([label[1:] != label[:-1], *(column[1:] == column[:-1] for column in video)])
+    if odd.any():
+        first = table.iloc[order[int(odd.argmax())]]
+        raise DfdError(
+            f"{int(odd.sum())} rows contradict the label of others of their video, the first of {first['video']!r} in "
+            f"{first['dataset']!r}: name real and fake videos apart (real/{first['video']}), or their datasets"
+        )
 
 
 def write(table: pd.DataFrame, path: Path, meta: Mapping[str, str]) -> None:

@@ -2,7 +2,9 @@
 
 import json
 import logging
+import os
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ log = logging.getLogger(__name__)
 
 SHOWN = ("run", "model", "seed", "dataset", "split", "protocol", "AUC", "AP", "EER", "frame AUC", "videos")
 SHORT = ("run", "model", "dataset", "AUC", "frame AUC")  # in the terminal, whose lines are short
+ONCE = ("home", "dataset", "split")  # of these a run has one evaluation, or several
 MOST_PAIRS = 45  # of runs on one dataset: more are no longer read
 
 
@@ -54,14 +57,31 @@ def collect(paths: Sequence[Path]) -> pd.DataFrame:
     table = pd.DataFrame(rows).sort_values(["sample", "auc"], ascending=[True, False], kind="stable", ignore_index=True)
     real = table[~table["sample"]]
     rank = real.groupby(["dataset", "split"])["auc"].rank(ascending=False, method="min")
-    return table.assign(rank=rank.reindex(table.index))  # the sample is never ranked
+    # the sample is never ranked
+    return table.assign(rank=rank.reindex(table.index), run=_told_apart(table))
+
+
+def newest(table: pd.DataFrame, alike: Sequence[str] = ()) -> pd.DataFrame:
+    """Keep the newest of several evaluations of one run on one dataset and split (and with equal columns `alike`)."""
+    order = table.sort_values("made", kind="stable")
+    return table.loc[sorted(order.drop_duplicates([*ONCE, *alike], keep="last").index)]
+
+
+def repeated(table: pd.DataFrame) -> list[str]:
+    """Say which runs were evaluated several times on one dataset."""
+    return [
+        f"{part['run'].iloc[0]} was evaluated {len(part)} times on {dataset} ({split}): the matrix and the means over "
+        f"seeds take the newest, {part.sort_values('made', kind='stable')['folder'].iloc[-1]}"
+        for (_, dataset, split), part in table.groupby(list(ONCE), sort=False)
+        if len(part) > 1
+    ]
 
 
 def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
     """Return mean and standard deviation of what was trained alike with at least two seeds."""
     alike = ["model", "trained_on", "dataset", "split", "sample", "settings"]
     rows = []
-    for key, part in table.groupby(alike, dropna=False):
+    for key, part in newest(table, ["settings"]).groupby(alike, dropna=False):
         if part["seed"].nunique() > 1:
             deviation = part["auc"].std(ddof=1)
             said = {"AUC": f"{part['auc'].mean():.3f} ± {deviation:.3f}", "auc": part["auc"].mean(), "sd": deviation}
@@ -73,11 +93,13 @@ def matrix(table: pd.DataFrame) -> tuple[list[str], list[tuple[str, list[Number 
     """Return datasets, and per run its AUC on each and their mean where it was evaluated on all of them."""
     columns = list(dict.fromkeys(table["dataset"]))
     rows = []
-    for run, part in table[table["split"] == "test"].groupby("run", sort=False):
+    for _, part in newest(table[table["split"] == "test"]).groupby("home", sort=False):
         numbers = {row["dataset"]: Number(row["auc"], row["auc_low"], row["auc_high"]) for _, row in part.iterrows()}
         cells = [numbers.get(name) for name in columns]
         whole = [cell.value for cell in cells if cell is not None]
-        rows.append((str(run), cells, float(np.mean(whole)) if len(whole) == len(columns) else float("nan")))
+        rows.append(
+            (str(part["run"].iloc[0]), cells, float(np.mean(whole)) if len(whole) == len(columns) else float("nan"))
+        )
     return columns, rows
 
 
@@ -117,7 +139,7 @@ def write_comparison(
 ) -> Path:
     """Write `comparison.{csv,md,tex,json,html}` into a folder; return the page."""
     folder.mkdir(parents=True, exist_ok=True)
-    seeds = over_seeds(table)
+    seeds, notes = over_seeds(table), [*notes, *repeated(table)]
     table.to_csv(folder / "comparison.csv", index=False)
     body = [[row[name] for name in SHOWN] for _, row in table.iterrows()]
     parts = [markdown_table(SHOWN, body), _caption(table)]
@@ -163,7 +185,7 @@ def _rows(folders: Sequence[Path]) -> Iterator[dict[str, Any]]:
 def _row(evaluation: Evaluation, facts: dict[str, Any], folder: Path) -> dict[str, Any]:
     video, overrides = evaluation.video, facts.get("overrides", [])
     return {
-        "run": facts.get("run", folder.parents[1].name),
+        "run": facts.get("run", _home(facts, folder).name),
         "model": facts.get("model", "?"),
         "seed": facts.get("seed", ""),
         "dataset": facts.get("dataset", folder.name),
@@ -184,9 +206,47 @@ def _row(evaluation: Evaluation, facts: dict[str, Any], folder: Path) -> dict[st
         "trained_on": facts.get("trained_on", "?"),
         "touches": len(facts.get("touches", [])),
         "overrides": " ".join(overrides),
-        "settings": " ".join(sorted(o for o in overrides if not o.startswith(("seed=", "name=", "run=", "run_dir=")))),
+        "settings": _settings(evaluation, facts),
         "folder": str(folder),
+        "home": str(_home(facts, folder)),
+        "made": _made(facts, folder),
     }
+
+
+def _settings(evaluation: Evaluation, facts: dict[str, Any]) -> str:
+    """Return all that makes two numbers comparable but for the seed: how was it trained, and how evaluated."""
+    if facts.get("recipe"):
+        return f"recipe {facts['recipe']}; {evaluation.protocol.sentence()}"
+    apart = ("seed=", "name=", "run=", "run_dir=")
+    return " ".join(sorted(text for text in facts.get("overrides", []) if not text.startswith(apart)))
+
+
+def _home(facts: dict[str, Any], folder: Path) -> Path:
+    """Return the folder of the run that was evaluated; evaluations may lie elsewhere."""
+    if folder.parent.name == "eval" or not facts.get("checkpoint"):
+        return folder.absolute().parents[1]
+    checkpoint = Path(facts["checkpoint"]).absolute()
+    return checkpoint.parents[1] if checkpoint.parent.name == "checkpoints" else checkpoint
+
+
+def _made(facts: dict[str, Any], folder: Path) -> str:
+    """Return when an evaluation was made, for sorting: `started` knows minutes only, a copied file the copy's time."""
+    file = folder / PREDICTIONS if (folder / PREDICTIONS).is_file() else folder / METRICS
+    return f"{facts.get('started', '')} {datetime.fromtimestamp(file.stat().st_mtime).isoformat()}".strip()
+
+
+def _told_apart(table: pd.DataFrame) -> pd.Series:
+    """Return the runs' names, longer by what their folders differ in where two runs share one."""
+    homes: dict[str, list[str]] = {}
+    for name, part in table.groupby("run"):
+        homes[str(name)] = sorted(set(part["home"]))
+    longer = {
+        home: str(Path(home).relative_to(os.path.commonpath([Path(each).parent for each in several])))
+        for several in homes.values()
+        if len(several) > 1
+        for home in several
+    }
+    return table["home"].map(longer).fillna(table["run"])
 
 
 def _caption(table: pd.DataFrame) -> str:

@@ -95,22 +95,24 @@ def evaluate(
     videos = by_video(table, protocol)
     counts = _counts(table, videos, absent)
     notes += _remarks(counts) + _constant(videos)
-    abstained = absent if protocol.no_face == "abstain" else None
+    abstained = absent if protocol.no_face == "abstain" else absent.head(0)
     units = by_level(table, protocol, protocol.level)
     of_video, useless = measure(videos, protocol, seed, abstained)
     if useless:
         notes.append(
             f"{useless} of {protocol.resamples} resamples held one class only and were left out of the intervals"
         )
+    slices, said = _by_attribute(units, protocol, seed, abstained)
+    notes += said
     return Evaluation(
         protocol,
         of_video,
-        measure(table, protocol, seed)[0],
-        _by_method(units, protocol, seed),
+        measure(table, protocol, seed, abstained)[0],
+        _by_method(units, protocol, seed, abstained),
         counts,
         clips,
-        track=measure(units, protocol, seed)[0] if protocol.level == "track" else {},
-        slices=_by_attribute(units, protocol, seed),
+        track=measure(units, protocol, seed, abstained)[0] if protocol.level == "track" else {},
+        slices=slices,
         points=_points(videos, abstained, protocol, operating, seed),
         calibrated=_calibrated(videos, protocol, operating),
         compatible=compare(every, protocol, clips),
@@ -144,24 +146,41 @@ def _counts(table: pd.DataFrame, videos: pd.DataFrame, absent: pd.DataFrame) -> 
     }
 
 
-def _by_method(units: pd.DataFrame, protocol: Protocol, seed: int) -> dict[str, Numbers]:
+def _by_method(units: pd.DataFrame, protocol: Protocol, seed: int, abstained: pd.DataFrame) -> dict[str, Numbers]:
+    """Return each forgery against all reals; one that has no scored video has only wrong decisions."""
     reals, fakes = units[units["label"] == 0], units[units["label"] == 1]
-    return {
-        str(method): measure(pd.concat([reals, some]), protocol, seed)[0] for method, some in fakes.groupby("method")
-    }
+    lost_reals, lost = abstained[abstained["label"] == 0], abstained[abstained["label"] == 1]
+    found = {}
+    for method in sorted({*fakes["method"], *lost["method"]}):
+        some = pd.concat([reals, fakes[fakes["method"] == method]])
+        unscored = pd.concat([lost_reals, lost[lost["method"] == method]])
+        found[str(method)] = measure(some, protocol, seed, unscored)[0]
+    return found
 
 
-def _by_attribute(units: pd.DataFrame, protocol: Protocol, seed: int) -> dict[str, dict[str, Numbers]]:
-    """Return every value of every attribute with both classes; dataset counts as one where there are several."""
+def _by_attribute(
+    units: pd.DataFrame, protocol: Protocol, seed: int, abstained: pd.DataFrame
+) -> tuple[dict[str, dict[str, Numbers]], list[str]]:
+    """Return every value of every attribute with both classes; dataset counts as one where there are several.
+
+    Also returns what must be said: of videos without a row not every attribute is known.
+    """
     names = [name for name in units.columns if name == "dataset" or name not in NO_ATTRIBUTE]
     names = [name for name in names if 2 <= units[name].nunique() <= ATTRIBUTE_VALUES]
-    return {
-        name: {str(value): measure(part, protocol, seed)[0] for value, part in units.groupby(name)} for name in names
-    }
+    unknown = [name for name in names if name not in abstained.columns]
+    found = {}
+    for name in names:
+        lost = abstained.head(0) if name in unknown else abstained
+        found[name] = {
+            str(value): measure(part, protocol, seed, lost[lost[name] == value] if len(lost) else None)[0]
+            for value, part in units.groupby(name)
+        }
+    said = f"videos without a prediction are in no table by {', '.join(unknown)}, which is not known of them"
+    return found, [said] if unknown and len(abstained) else []
 
 
 def _points(
-    videos: pd.DataFrame, abstained: pd.DataFrame | None, protocol: Protocol, operating: Operating | None, seed: int
+    videos: pd.DataFrame, abstained: pd.DataFrame, protocol: Protocol, operating: Operating | None, seed: int
 ) -> dict[str, dict[str, Number]]:
     """Return the decisions about videos at the protocol's threshold and at those that validation chose."""
     thresholds = {f"{protocol.threshold:g}, fixed": Number(protocol.threshold)}

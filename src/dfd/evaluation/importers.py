@@ -4,6 +4,7 @@ Pickles are read without running what they hold: only plain containers and NumPy
 """
 
 import json
+import os
 import pickle
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +16,6 @@ import pandas as pd
 
 from dfd.core.errors import DfdError
 from dfd.core.predictions import COLUMNS, tidy
-from dfd.core.predictions import read as read_table
 
 SUFFIXES = (".csv", ".parquet", ".json", ".pkl", ".pickle")
 NAME = ("video", "filename", "file", "name", "path", "image", "img", "img_name", "img_path", "id")
@@ -25,6 +25,12 @@ WORDS = {"real": 0, "fake": 1, "0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 CLASSES = {"real", "fake", "original", "originals", "reals", "fakes", "0_real", "1_fake", "0", "1"}
 UNNAMED = "row "
+SEPARATE = ("dataset", "track", "run")  # of one name are other videos, people, or scores
+FILLED = {
+    "dataset": "the file's name stands in",
+    "method": "real or fake stands in",
+    "group": "each of these videos is resampled on its own",
+}
 MATCHES: Sequence[tuple[Callable[[str], str], Callable[[str], str]]] = (
     (str, str),
     (lambda name: PurePosixPath(name).name, lambda name: PurePosixPath(name).name),
@@ -57,7 +63,7 @@ def read_file(path: Path) -> Columns:
         raise DfdError(f"no predictions at {path}")
     try:
         if path.suffix == ".parquet":
-            rows = read_table(path)[0]
+            rows = pd.read_parquet(path)
         elif path.suffix == ".csv":
             rows = pd.read_csv(path, dtype=str, skipinitialspace=True)
         elif path.suffix == ".json":
@@ -74,17 +80,26 @@ def read_file(path: Path) -> Columns:
 def join(predictions: Columns, labels: Columns | None, name: str) -> Imported:
     """Join predictions with labels by name, and give the columns that are missing sensible values."""
     notes: list[str] = []
-    rows, missing = predictions.rows, None
+    rows, labelled, matched = predictions.rows, None, None
     if labels is not None:
-        rows, missing, notes = _joined(rows.drop(columns="label", errors="ignore"), labels.rows)
+        rows, labelled, matched, notes = _joined(rows.drop(columns="label", errors="ignore"), labels.rows)
     elif not predictions.has_label:
         raise DfdError(f"{name} holds no labels: give a second file with the columns video and label (0 real, 1 fake)")
-    rows, said = _with_videos(rows)
+    in_folders = "t" not in rows and _are_frames(rows["video"])
+    rows, said = _with_videos(rows, in_folders)
     notes += said
     notes += [] if "group" in rows else ["no column group: videos are resampled, as if no person were in two of them"]
-    absent = None if missing is None else _completed(missing.assign(t=0.0, score=0.5), name)[list(COLUMNS)]
-    absent = pd.DataFrame(columns=list(COLUMNS)) if absent is None else absent
-    return Imported(tidy(_completed(rows, name)), absent.drop(columns=["t", "score"]), notes)
+    rows, said = _over_runs(rows)
+    notes += said
+    notes += _blank(rows)
+    table = _completed(rows, name)
+    kept = tidy(table)
+    if len(kept) < len(table):
+        notes.append(f"{len(table) - len(kept)} rows repeat the video and t of another and are left out")
+    if labelled is None or matched is None:
+        return Imported(kept, pd.DataFrame(columns=list(COLUMNS)).drop(columns=["t", "score"]), notes)
+    missing = _completed(_missing(labelled, matched, in_folders), name)
+    return Imported(kept, missing[[column for column in COLUMNS if column not in ("t", "score")]], notes)
 
 
 def _understood(rows: pd.DataFrame, path: Path) -> Columns:
@@ -109,11 +124,13 @@ def _understood(rows: pd.DataFrame, path: Path) -> Columns:
     for column in ("score", "t"):
         if column in lower.columns:
             lower[column] = _numbers(lower[column], column, path)
-    if "t" in lower.columns and lower["t"].isna().any():
-        count = int(lower["t"].isna().sum())
-        raise DfdError(
-            f"{path}: {count} rows have no t, the others have: frames and videos are mixed; one level a file"
-        )
+    lower = lower.drop(columns=[name for name in ("t", "track") if name in lower and lower[name].isna().all()])
+    for column, mixed in (("t", "frames and videos"), ("track", "people and whole videos")):
+        if column in lower.columns and lower[column].isna().any():
+            count = int(lower[column].isna().sum())
+            raise DfdError(
+                f"{path}: {count} rows have no {column}, the others have: {mixed} are mixed; one level a file"
+            )
     return Columns(lower, "score" in lower.columns, "label" in lower.columns)
 
 
@@ -125,8 +142,11 @@ def _numbers(column: pd.Series, name: str, path: Path) -> pd.Series:
     return values
 
 
-def _joined(rows: pd.DataFrame, labels: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
-    """Match names in the first way that finds any and in which no two labelled names are one."""
+def _joined(rows: pd.DataFrame, labels: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.Series, list[str]]:
+    """Match names in the first way that finds any and in which no two labelled names are one.
+
+    Returns the labelled rows, all that is labelled, which of that has a row, and what was left out.
+    """
     known = labels.drop(columns=["score", "t"], errors="ignore").drop_duplicates()
     twice = known["video"].duplicated()
     if twice.any():
@@ -147,30 +167,85 @@ def _joined(rows: pd.DataFrame, labels: pd.DataFrame) -> tuple[pd.DataFrame, pd.
     if not shared.all():
         first = rows.loc[~shared, "video"].iloc[0]
         notes.append(f"{int((~shared).sum())} predictions are of unknown videos and left out, the first of {first!r}")
-    return joined, known[~ours.isin(set(theirs))], notes
+    return joined, known, ours.isin(set(theirs)), notes
 
 
-def _with_videos(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+def _missing(known: pd.DataFrame, matched: pd.Series, in_folders: bool) -> pd.DataFrame:
+    """Return what is labelled and has no row; a picture that is a frame is missing only if its whole video is."""
+    if not in_folders:
+        return known[~matched]
+    pictures = known["video"].str.lower().str.endswith(PICTURES)
+    known = known.assign(video=known["video"].where(~pictures, known["video"].map(_folder)))
+    return known[~known["video"].isin(known.loc[matched, "video"])].drop_duplicates("video")
+
+
+def _folder(name: str) -> str:
+    return PurePosixPath(name).parent.as_posix()
+
+
+def _are_frames(names: pd.Series) -> bool:
+    """Whether names are those of numbered pictures in several folders that are no classes."""
+    folders = names.map(_folder)
+    pictures = names.str.lower().str.endswith(PICTURES).all()
+    several = 1 < folders.nunique() < len(folders)
+    classes = folders.map(lambda folder: PurePosixPath(folder).name.lower() in CLASSES).any()
+    return bool(pictures and several and not classes and (names.map(_number) != "").all())
+
+
+def _number(name: str) -> str:
+    return re.sub(r"\D", "", PurePosixPath(name).stem)
+
+
+def _with_videos(rows: pd.DataFrame, in_folders: bool) -> tuple[pd.DataFrame, list[str]]:
     """Give rows a time: numbered pictures are frames of the video that their folder is; repeated names are frames."""
     if "t" in rows.columns:
         return rows, []
-    folders = rows["video"].map(lambda name: PurePosixPath(name).parent.as_posix())
-    pictures = rows["video"].str.lower().str.endswith(PICTURES).all()
-    numbers = rows["video"].map(lambda name: re.sub(r"\D", "", PurePosixPath(name).stem))
-    several = 1 < folders.nunique() < len(folders)
-    classes = folders.map(lambda folder: PurePosixPath(folder).name.lower() in CLASSES).any()
-    if pictures and several and not classes and (numbers != "").all():
+    if in_folders:
+        folders = rows["video"].map(_folder)
         said = f"pictures are taken for frames: {len(rows)} in {folders.nunique()} folders, each a video"
-        return rows.assign(video=folders, t=numbers.astype(float)), [said]
-    place = rows.groupby("video").cumcount().astype(float)
+        return rows.assign(video=folders, t=rows["video"].map(_number).astype(float)), [said]
+    place = rows.groupby([name for name in ("video", *SEPARATE) if name in rows], dropna=False).cumcount().astype(float)
     said = "a name that stands in several rows is a video, and they are its frames"
     return rows.assign(t=place), [said] if place.any() else []
 
 
+def _over_runs(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Average what several runs say about the same frame, as an ensemble does."""
+    if "run" not in rows or rows["score"].isna().any():
+        return rows, []
+    key = [name for name in ("video", "t", *SEPARATE) if name in rows and name != "run"]
+    own = rows.drop_duplicates([*key, "run"])
+    kept = own.drop_duplicates(key).drop(columns="run")
+    if len(kept) == len(own):
+        return rows, []
+    means = own.groupby(key, dropna=False)["score"].mean().rename("mean")
+    said = f"scores of {own['run'].nunique()} runs are averaged: {len(own)} rows became {len(kept)}"
+    said += f"; {len(rows) - len(own)} rows repeat others of their run and are left out" if len(rows) > len(own) else ""
+    return kept.join(means, on=key).assign(score=lambda t: t["mean"]).drop(columns="mean"), [said]
+
+
+def _blank(rows: pd.DataFrame) -> list[str]:
+    """Say what stands in for empty cells."""
+    counts = {name: int(_is_blank(rows[name]).sum()) for name in FILLED if name in rows}
+    return [f"{counts[name]} rows have an empty {name}: {FILLED[name]}" for name in counts if counts[name]]
+
+
+def _is_blank(column: pd.Series) -> pd.Series:
+    return column.isna() | (column.astype(str).str.strip() == "")
+
+
 def _completed(rows: pd.DataFrame, name: str) -> pd.DataFrame:
-    defaults: dict[str, Any] = {"dataset": name, "method": np.where(rows["label"] == 1, "fake", "real")}
-    defaults["group"] = rows["video"]
-    return rows.assign(**{column: value for column, value in defaults.items() if column not in rows.columns})
+    """Give columns that are missing, and empty cells, sensible values."""
+    defaults = {
+        "dataset": pd.Series(name, rows.index, dtype=object),
+        "method": rows["label"].map({0: "real", 1: "fake"}).astype(object),
+        "group": rows["video"],
+    }
+    filled = {}
+    for column, default in defaults.items():
+        given = rows.get(column, default).astype(object)
+        filled[column] = given.where(~_is_blank(given), default).astype(str)
+    return rows.assign(**filled)
 
 
 def _from_json(data: Any) -> pd.DataFrame:
@@ -285,5 +360,8 @@ def read_all(paths: Sequence[Path]) -> dict[str, Imported]:
 
 
 def _name(path: Path, paths: Sequence[Path]) -> str:
-    same = sum(other.stem == path.stem for other in paths) > 1
-    return path.as_posix() if same else path.stem
+    """Return what a file is called: its stem, or where several have that, what their paths differ in."""
+    same = [other.absolute() for other in paths if other.stem == path.stem]
+    if len(same) == 1:
+        return path.stem
+    return path.absolute().relative_to(os.path.commonpath([other.parent for other in same])).as_posix()

@@ -11,7 +11,7 @@ import pandas as pd
 
 from dfd.core.errors import DfdError
 from dfd.evaluation.numbers import Number
-from dfd.evaluation.protocol import Protocol, by_video
+from dfd.evaluation.protocol import Protocol, videos_of
 from dfd.metrics.bootstrap import intervals, resample
 from dfd.metrics.calibration import METHODS, Calibration, conformal_band, fit
 from dfd.metrics.decisions import best_threshold, threshold_at
@@ -74,7 +74,7 @@ class Operating:
 
 def decide(table: pd.DataFrame, protocol: Protocol, facts: Mapping[str, Any] | None = None) -> Operating:
     """Fit everything to the videos of a validation table."""
-    videos = by_video(table, protocol)
+    videos = videos_of(table, protocol)
     labels, scores, groups = (videos[name].to_numpy() for name in ("label", "score", "group"))
     methods = METHODS if are_probabilities(scores) else ("platt", "isotonic")
     calibrations = {method: dict(fit(method, labels, scores).parameters) for method in methods}

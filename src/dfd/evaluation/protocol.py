@@ -9,6 +9,7 @@ import pandas as pd
 
 from dfd.core.errors import DfdError, did_you_mean
 from dfd.core.predictions import tidy
+from dfd.metrics.measures import names as metric_names
 from dfd.metrics.pooling import How, pool_scores
 
 Level = Literal["video", "track", "clip", "frame"]
@@ -61,6 +62,11 @@ class Protocol:
         if self.resamples < 0 or (self.frames is not None and self.frames < 1):
             raise DfdError("eval.resamples must be 0 or more, eval.frames 1 or more (or null)")
         object.__setattr__(self, "headline", tuple(self.headline))
+        known = metric_names()
+        for name in self.headline:
+            if name not in known:
+                hint = did_you_mean(name, known)
+                raise DfdError(f"eval.headline: there is no metric {name!r}{hint}; there are {', '.join(known)}")
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> "Protocol":
@@ -138,15 +144,18 @@ def pooled(table: pd.DataFrame, key: Iterable[str], protocol: Protocol) -> pd.Da
 
 def units_of(table: pd.DataFrame, protocol: Protocol, missing: pd.DataFrame | None = None) -> pd.DataFrame:
     """Return the units that a protocol counts, of a table that may be untidy; `missing` videos score 0.5 if they do."""
-    table = tidy(table)
-    if protocol.no_face == "half" and missing is not None and len(missing):
-        table = with_halves(table, missing)
-    return by_level(limited(table, protocol), protocol, protocol.level)
+    return by_level(_rows_of(table, protocol, missing), protocol, protocol.level)
+
+
+def videos_of(table: pd.DataFrame, protocol: Protocol, missing: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Return the videos that a protocol counts, whatever its level, as `units_of` does."""
+    return by_video(_rows_of(table, protocol, missing), protocol)
 
 
 def with_halves(table: pd.DataFrame, missing: pd.DataFrame) -> pd.DataFrame:
     """Give every video without a row one that scores 0.5."""
-    rows = missing.assign(t=0.0, score=0.5)
+    person = {"track": table["track"].iloc[0]} if "track" in table.columns and len(table) else {}  # any one will do
+    rows = missing.assign(t=0.0, score=0.5, **person)
     return tidy(pd.concat([table, rows[[name for name in rows.columns if name in table.columns]]], ignore_index=True))
 
 
@@ -155,3 +164,10 @@ def by_level(table: pd.DataFrame, protocol: Protocol, level: str) -> pd.DataFram
     if level in ("clip", "frame"):
         return table
     return by_track(table, protocol) if level == "track" else by_video(table, protocol)
+
+
+def _rows_of(table: pd.DataFrame, protocol: Protocol, missing: pd.DataFrame | None) -> pd.DataFrame:
+    table = tidy(table)
+    if protocol.no_face == "half" and missing is not None and len(missing):
+        table = with_halves(table, missing)
+    return limited(table, protocol)

@@ -1,6 +1,7 @@
 """An evaluation folder to a report: reads `predictions.parquet` and `facts.json`, writes JSON, Markdown and HTML."""
 
 import json
+import logging
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,8 +18,10 @@ from dfd.evaluation.figures import interval_bar
 from dfd.evaluation.numbers import NAMES, Number, Numbers
 from dfd.evaluation.operating import Operating
 from dfd.evaluation.pages import render
-from dfd.evaluation.protocol import Protocol, by_video
+from dfd.evaluation.protocol import Protocol, videos_of
 from dfd.evaluation.tables import SHOWN, cells, counted, intervals_caption, markdown_table, rows
+
+log = logging.getLogger(__name__)
 
 PREDICTIONS, MISSING, FACTS, METRICS = "predictions.parquet", "missing.parquet", "facts.json", "metrics.json"
 CONFUSION = ("tn", "fp", "fn", "tp")
@@ -49,7 +52,7 @@ def write_report(folder: Path, protocol: Protocol | None = None) -> Evaluation:
     evaluation.baselines.update(_probe(folder, facts))
     (folder / METRICS).write_text(evaluation.to_json())
     (folder / "report.md").write_text(markdown(evaluation, facts))
-    (folder / "report.html").write_text(html(evaluation, facts, table, operating))
+    (folder / "report.html").write_text(html(evaluation, facts, table, operating, missing))
     return evaluation
 
 
@@ -60,7 +63,7 @@ def read_facts(folder: Path) -> dict[str, Any]:
         return {}
     try:
         return json.loads(path.read_text())
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise DfdError(f"{path} is damaged ({error}): evaluate the run again") from error
 
 
@@ -93,10 +96,14 @@ def markdown(evaluation: Evaluation, facts: Mapping[str, Any]) -> str:
 
 
 def html(
-    evaluation: Evaluation, facts: Mapping[str, Any], table: pd.DataFrame, operating: Operating | None = None
+    evaluation: Evaluation,
+    facts: Mapping[str, Any],
+    table: pd.DataFrame,
+    operating: Operating | None = None,
+    missing: pd.DataFrame | None = None,
 ) -> str:
     """Return the report as one self-contained page."""
-    videos = by_video(table, evaluation.protocol)
+    videos = videos_of(table, evaluation.protocol, missing)
     return render(
         "report",
         figures(videos, evaluation.protocol, facts, operating),
@@ -132,10 +139,14 @@ def _probe(folder: Path, facts: Mapping[str, Any]) -> dict[str, Numbers]:
     if facts.get("probe") or folder.parent.name != "eval":
         return {}
     for path in sorted(folder.absolute().parents[2].glob(f"*/eval/{folder.name}/{FACTS}")):
-        if path.parent != folder and (path.parent / METRICS).is_file():
+        if path.parent == folder or not (path.parent / METRICS).is_file():
+            continue
+        try:
             theirs = read_facts(path.parent)
             if theirs.get("probe") and theirs.get("manifest") == facts.get("manifest"):
-                return {f"linear probe ({theirs['model']})": read_evaluation(path.parent).video}
+                return {f"linear probe ({theirs.get('model', '?')})": read_evaluation(path.parent).video}
+        except DfdError as error:
+            log.warning("no row of a linear probe from there: %s", error)
     return {}
 
 

@@ -3,13 +3,13 @@
 import itertools
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from dfd.core.errors import DfdError
-from dfd.core.predictions import tidy
-from dfd.evaluation.protocol import UNIT, Protocol, by_video, limited
+from dfd.evaluation.protocol import UNIT, Protocol, videos_of
 from dfd.metrics.bootstrap import interval, resample
 from dfd.metrics.measures import OfCounts
 from dfd.metrics.ranking import area, roc_auc
@@ -53,28 +53,40 @@ class Versus:
         rest = f"95 % CI {low:.1f} to {high:.1f}; {p_words(self.adjusted)}{corrected}; {self.videos} videos"
         points = f"{100 * abs(self.difference):.1f} points of AUC"
         if np.isnan(self.adjusted):
-            return f"{self.first} and {self.second} cannot be compared on {self.dataset}: a class is missing"
+            return f"{self.first} and {self.second} cannot be compared on {self.dataset}: {self._why_not()}"
         if self.adjusted < LEVEL:
             return f"{better} is better than {worse} on {self.dataset} by {points} ({rest})"
         return f"no difference between {better} and {worse} was shown on {self.dataset}: {points} ({rest})"
 
+    def _why_not(self) -> str:
+        if np.isnan(self.auc[0]):
+            return "a class is missing"
+        if np.isnan(self.difference):
+            return "a class has one video only"
+        return f"a class comes from one group only: no interval ({100 * self.difference:+.1f} points of AUC)"
+
     def plain(self) -> dict:
-        """Return plain values and the verdict."""
-        return asdict(self) | {"verdict": self.verdict()}
+        """Return plain values, undefined ones as None, and the verdict."""
+        values = asdict(self) | {"auc": [_defined(value) for value in self.auc]}
+        return {name: _defined(value) for name, value in values.items()} | {"verdict": self.verdict()}
+
+
+def _defined(value: Any) -> Any:
+    return None if isinstance(value, float) and np.isnan(value) else value
 
 
 def versus(tables: Mapping[str, pd.DataFrame], protocol: Protocol, dataset: str = "", seed: int = 0) -> list[Versus]:
     """Compare every pair of detectors by their prediction tables on one dataset."""
-    videos = {name: by_video(limited(tidy(table), protocol), protocol) for name, table in tables.items()}
+    videos = {name: videos_of(table, protocol) for name, table in tables.items()}
     found = [_compare(*pair, videos, protocol, dataset, seed) for pair in itertools.combinations(videos, 2)]
     return corrected(found)
 
 
 def corrected(found: list[Versus]) -> list[Versus]:
     """Adjust p-values for the number of comparisons."""
-    known = [v for v in found if not np.isnan(v.p)]
-    adjusted = dict(zip((id(v) for v in known), holm(np.array([v.p for v in known])), strict=True))
-    return [replace(v, adjusted=float(adjusted.get(id(v), np.nan)), comparisons=len(known)) for v in found]
+    p = np.array([v.p for v in found])
+    made = int((~np.isnan(p)).sum())
+    return [replace(v, adjusted=float(a), comparisons=made) for v, a in zip(found, holm(p), strict=True)]
 
 
 def _compare(

@@ -52,18 +52,25 @@ def fit(method: str, labels: np.ndarray, scores: np.ndarray) -> Calibration:
     if method != "platt" and not probable:
         raise DfdError(f"calibration={method} needs probabilities, these scores leave [0, 1]: use platt or isotonic")
     features = _features(method, scores, probable)
+    # the search converges on columns of one scale only; without a constant they may be scaled, not shifted
+    centre, scale = features.mean(0) * (method != "temperature"), features.std(0)
+    varies = scale > 1e-12 * np.abs(features).max(0)
+    centre, scale = np.where(varies, centre, 0.0), np.where(varies, scale, 1.0)
+    standard = (features - centre) / scale
     fakes, reals = int(labels.sum()), int((1 - labels).sum())
     target = np.where(labels == 1, (fakes + 1) / (fakes + 2), 1 / (reals + 2))
 
     def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
-        z = features @ weights
-        return float((np.logaddexp(0, z) - target * z).mean()), features.T @ (expit(z) - target) / len(z)
+        z = standard @ weights
+        return float((np.logaddexp(0, z) - target * z).mean()), standard.T @ (expit(z) - target) / len(z)
 
     slopes = features.shape[1] - (method != "temperature")
     bounds = [(0.0, None)] * slopes + [(None, None)] * (features.shape[1] - slopes)
     start = np.append(np.ones(slopes), np.zeros(features.shape[1] - slopes))
     found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds)
-    return Calibration(method, {"w": found.x.tolist(), "logit": [float(probable)]})
+    weights = found.x / scale
+    weights[-1] -= (weights * centre).sum()  # of the constant, where there is one: else nothing was shifted
+    return Calibration(method, {"w": weights.tolist(), "logit": [float(probable)]})
 
 
 def conformal_band(labels: np.ndarray, scores: np.ndarray, error: float = 0.1) -> tuple[float, float] | None:
@@ -71,14 +78,17 @@ def conformal_band(labels: np.ndarray, scores: np.ndarray, error: float = 0.1) -
 
     Of new reals at most the share `error` is called fake, of new fakes at most that share real (split conformal per
     class, Vovk 2012), whatever the detector, if they come as the validation videos did. None if a class has fewer
-    videos than that promise needs.
+    videos than that promise needs. Where the classes are apart, a score on the edge is a verdict: the band ends just
+    inside.
     """
     real, fake = (np.sort(np.asarray(scores, float)[np.asarray(labels) == label]) for label in (0, 1))
     if min(len(real), len(fake)) < 1 / error - 1:
         return None
     upper = real[int(np.ceil((len(real) + 1) * (1 - error))) - 1]
     lower = fake[len(fake) - int(np.ceil((len(fake) + 1) * (1 - error)))]
-    return float(min(lower, upper)), float(max(lower, upper))
+    if upper < lower:
+        return float(np.nextafter(upper, np.inf)), float(np.nextafter(lower, -np.inf))
+    return float(lower), float(upper)
 
 
 def _features(method: str, scores: np.ndarray, probable: bool) -> np.ndarray:

@@ -58,6 +58,11 @@ def judging(clip: float = probabilities.CLIP) -> dict[str, OfSums]:
     }
 
 
+def names() -> tuple[str, ...]:
+    """Return what every metric is called."""
+    return (*RANKING, *deciding(0.5), *judging())
+
+
 def evaluate(
     metrics: Mapping[str, Metric], labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None
 ) -> dict[str, np.ndarray]:

@@ -61,7 +61,10 @@ def delong(labels: np.ndarray, first: np.ndarray, second: np.ndarray, groups: np
     """Compare the areas of two detectors on the same rows; few groups have the wider tails of Student's t."""
     areas, covariance = auc_covariance(labels, np.stack([first, second]), groups)
     value = float(areas[0] - areas[1])
-    error = float(np.sqrt(max(0.0, covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])))
+    variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
+    if np.isnan(value) or np.isnan(variance):  # the test is undefined: a class of one row, or of one group
+        return Difference(value, np.nan, np.nan, np.nan)
+    error = float(np.sqrt(max(0.0, variance)))
     if error < 1e-12:  # the same ranking twice
         return Difference(value, value, value, 1.0 if abs(value) < 1e-12 else 0.0)
     law = norm if groups is None else t(len(np.unique(groups)) - 1)
@@ -79,12 +82,15 @@ def bootstrap_p(differences: np.ndarray) -> float:
 
 
 def holm(p: np.ndarray) -> np.ndarray:
-    """Return p-values adjusted for many comparisons (Holm 1979): their family errs with at most the level given."""
+    """Return p-values adjusted for many comparisons (Holm 1979): their family errs with at most the level given.
+
+    NaN, a test that could not be made, counts as none.
+    """
     p = np.asarray(p, float)
-    order = np.argsort(p)
-    stepped = np.maximum.accumulate(p[order] * (len(p) - np.arange(len(p))))
-    adjusted = np.empty(len(p))
-    adjusted[order] = np.minimum(1, stepped)
+    made = int((~np.isnan(p)).sum())
+    order = np.argsort(p)[:made]  # NaN sorts last
+    adjusted = np.full(len(p), np.nan)
+    adjusted[order] = np.minimum(1, np.maximum.accumulate(p[order] * (made - np.arange(made))))
     return adjusted
 
 

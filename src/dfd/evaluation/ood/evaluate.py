@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dfd.core.errors import DfdError
 from dfd.evaluation.numbers import Number
 from dfd.evaluation.ood.scores import BENIGN, OOD, PREFIX, TEST, by_video, detectors_in
 from dfd.metrics import ood as m
@@ -43,6 +44,15 @@ class OodEvaluation:
     def sources(self) -> list[str]:
         """The sources in order, the pool of all first."""
         return list(next(iter(self.numbers.values())))
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Refuse what only the end of the work would find wrong."""
+    if not 0 < options["id_kept"] < 1:
+        raise DfdError(f"ood.id_kept={options['id_kept']:g}: expected a share between 0 and 1, such as 0.95")
+    for name in ("resamples", "fit_limit", "benign_limit"):
+        if options[name] < 1:
+            raise DfdError(f"ood.{name}={options[name]}: expected at least 1")
 
 
 def evaluate_ood(

@@ -6,7 +6,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -106,9 +106,9 @@ def device(trainer: Mapping[str, Any]) -> str:
     """Return the device that a trainer configuration means, for work outside a trainer."""
     import torch
 
-    wanted = trainer["accelerator"]
+    wanted, devices = trainer["accelerator"], trainer["devices"]
     if wanted != "cpu" and torch.cuda.is_available():
-        return "cuda"
+        return f"cuda:{devices[0]}" if isinstance(devices, Sequence) and not isinstance(devices, str) else "cuda"
     return "mps" if wanted in ("auto", "gpu", "mps") and torch.backends.mps.is_available() else "cpu"
 
 

@@ -102,7 +102,7 @@ def _files(files: Sequence[Path], options: argparse.Namespace, console: Console)
             evaluation = _written(folder, name, imported, protocol)
             console.print(evaluation_table(evaluation, title=name))
             for form in options.format.split(","):
-                (folder / f"report_table{FORMS.get(form, '')}").write_text(export(evaluation, form))
+                (folder / f"report_table{FORMS.get(form, '')}").write_text(export(evaluation, form), encoding="utf-8")
             console.print(f"report: {folder / 'report.html'}", soft_wrap=True)
     if len(tables) > 1:
         found = versus({name: imported.table for name, imported in tables.items()}, protocol)

@@ -51,8 +51,8 @@ def write_report(folder: Path, protocol: Protocol | None = None) -> Evaluation:
     )
     evaluation.baselines.update(_probe(folder, facts))
     (folder / METRICS).write_text(evaluation.to_json())
-    (folder / "report.md").write_text(markdown(evaluation, facts))
-    (folder / "report.html").write_text(html(evaluation, facts, table, operating, missing))
+    (folder / "report.md").write_text(markdown(evaluation, facts), encoding="utf-8")
+    (folder / "report.html").write_text(html(evaluation, facts, table, operating, missing), encoding="utf-8")
     return evaluation
 
 

@@ -25,6 +25,7 @@ FORMATS = {"mov", "mp4", "avi", "matroska", "webm", "mpeg", "mpegts", "mpegvideo
 LARGEST_SIDE = 8192
 MOST_FRAMES = 200_000  # nearly two hours at 30 frames a second
 WORTH_A_JUMP = 8  # frames that need not be decoded
+STEPS_BACK = 3  # starts of decoding to try before the beginning of the file
 PLANAR = ("yuv420p", "yuvj420p")
 
 
@@ -104,7 +105,8 @@ class Video:
         if not packets:
             raise BadVideo(f"{path} holds no frames")
         stamps = [pts for pts, _ in packets]
-        counted = container.format.name == "avi"  # such files time frames in the order of decoding
+        # avi times frames in the order of decoding, mpeg (program streams) has wrong times after a jump
+        counted = container.format.name in ("avi", "mpeg")
         self._exact = not counted and None not in stamps and len(set(stamps)) == len(stamps)
         rate = float(stream.average_rate or stream.guessed_rate or 25)
         if self._exact:
@@ -140,12 +142,27 @@ class Video:
         last = int(self._stamps[wanted[-1]])
         for group in self._groups(wanted):
             end = int(self._stamps[group[-1]])
-            self._container.seek(int(self._stamps[group[0]]), stream=self._stream)
-            for frame in self._decode(self._container.demux(self._stream), position):
-                if frame.pts in position:
-                    yield position.pop(frame.pts), frame
-                if frame.pts is not None and (frame.pts >= end or frame.pts > last):
+            for stamp, frame in self._from(int(self._stamps[group[0]]), position):
+                if stamp in position:
+                    yield position.pop(stamp), frame
+                if stamp is not None and (stamp >= end or stamp > last):
                     break
+
+    def _from(self, stamp: int, needed: dict[int, int]) -> Iterator[tuple[int | None, av.VideoFrame]]:
+        """Yield (stamp, frame) from a stamp on; where the container lands behind it, go back start by start."""
+        before = int(np.searchsorted(self._starts, stamp, side="right"))
+        for target in (stamp, *self._starts[max(0, before - STEPS_BACK) : max(0, before - 1)][::-1].tolist(), None):
+            if target is None:
+                self._container.seek(0)
+            else:
+                self._container.seek(target, stream=self._stream)
+            frames = self._decode(self._container.demux(self._stream), needed)
+            first = next(frames, None)
+            if target is None or (first is not None and first.pts is not None and first.pts <= stamp):
+                break
+        if first is not None:
+            yield first.pts, first
+        yield from ((frame.pts, frame) for frame in frames)
 
     def _groups(self, wanted: list[int]) -> list[list[int]]:
         """Split the wanted frames where a jump to a later start saves decoding."""

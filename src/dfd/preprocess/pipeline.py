@@ -18,7 +18,7 @@ from dfd.data.crops import CropReader, write_container
 from dfd.data.video import IMAGE_SUFFIXES
 from dfd.preprocess.crop import HELD, CropOptions, Cutting, Looking
 from dfd.preprocess.faces import Detections, FaceDetector, MtcnnDetector
-from dfd.preprocess.runner import Engine, Item, attempt, remembered, run
+from dfd.preprocess.runner import Engine, Item, attempt, remembered, run, writing
 
 log = logging.getLogger(__name__)
 
@@ -76,9 +76,10 @@ def collect(records: Sequence[Record], folder: Path, failures: Sequence[Failure]
             anew[0],
         )
     manifest = Manifest(tuple(record for record, _ in described), folder)
-    write_table([facts for _, facts in described], folder / VIDEOS)
-    write_table([asdict(failure) for failure in failures], folder / FAILURES, list(Failure.__dataclass_fields__))
-    manifest.write(folder / MANIFEST)
+    with writing(folder):
+        write_table([facts for _, facts in described], folder / VIDEOS)
+        write_table([asdict(failure) for failure in failures], folder / FAILURES, list(Failure.__dataclass_fields__))
+        manifest.write(folder / MANIFEST)
     return manifest, list(failures)
 
 
@@ -208,6 +209,8 @@ def _finished(records: Sequence[Record], folder: Path) -> tuple[Manifest, list[F
         return None
     manifest, failures = Manifest.read(folder / MANIFEST), read_failures(folder)
     known = {record.id: record for record in manifest.records}
+    if not all(crop_path(folder, record).is_file() for record in manifest.records):
+        return None  # a damaged one was deleted, to be made again
     failed = {failure.video for failure in failures}
     if {record.id for record in records} - failed != set(known):
         return None

@@ -9,7 +9,7 @@ import pytest
 
 from dfd.core.errors import DfdError
 from dfd.data.video import BadVideo, open_video, probe, read_frames, read_image
-from tests.conftest import write_video
+from tests.conftest import turn_video, write_video
 
 
 def test_probe(head_video):
@@ -121,12 +121,7 @@ def test_jumps_and_skipped_frames_change_no_pixel(tmp_path, suffix, codec, optio
 def test_a_rotated_video_is_upright(tmp_path):
     picture = np.zeros((64, 96, 3), np.uint8)
     picture[:, :48] = 220  # the left half is bright
-    path = write_video(tmp_path / "flat.mp4", [picture] * 5)
-    data = bytearray(path.read_bytes())
-    matrix = data.index(b"\x40\x00\x00\x00", data.index(b"tkhd")) - 32  # of the track's header, whose corner is 1.0
-    turned = [0, 0x10000, 0, -0x10000 & 0xFFFFFFFF, 0, 0]
-    data[matrix : matrix + 24] = b"".join(value.to_bytes(4, "big") for value in turned)
-    path.write_bytes(bytes(data))
+    path = turn_video(write_video(tmp_path / "flat.mp4", [picture] * 5))
     assert (probe(path).width, probe(path).height) == (64, 96)
     (_, _, image), *_ = read_frames(path, [2])
     assert image.shape == (96, 64, 3)

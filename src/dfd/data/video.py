@@ -8,6 +8,7 @@ pictures are jumped over and frames that nobody needs are not decoded, without e
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 
@@ -90,6 +91,10 @@ class Picture:
         image = self._convert.reformat(cut, format="rgb24").to_ndarray()
         return image[y0 - top : y1 - top, x0 - left : x1 - left]
 
+    def coded(self) -> av.VideoFrame:
+        """Return the whole frame for an encoder, in its own colours unless it has to be turned."""
+        return av.VideoFrame.from_ndarray(self.rgb(), format="rgb24") if self._turns else self._frame
+
     def _upright(self, image: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(np.rot90(image, self._turns)) if self._turns else image
 
@@ -108,15 +113,15 @@ class Video:
         # avi times frames in the order of decoding, mpeg (program streams) has wrong times after a jump
         counted = container.format.name in ("avi", "mpeg")
         self._exact = not counted and None not in stamps and len(set(stamps)) == len(stamps)
-        rate = float(stream.average_rate or stream.guessed_rate or 25)
+        self.rate = Fraction(stream.average_rate or stream.guessed_rate or 25)  # as the container says
         if self._exact:
             self._stamps = np.sort(np.array(stamps, np.int64))
             self._starts = np.sort(np.array([pts for pts, key in packets if key], np.int64))
             self.times = (self._stamps - (stream.start_time or 0)) * float(stream.time_base or 0)
         else:  # old containers do not say when a frame is shown: frames are counted as they come
-            self.times = np.arange(len(packets)) / rate
+            self.times = np.arange(len(packets)) / float(self.rate)
         span = float(self.times[-1] - self.times[0])
-        fps = (len(packets) - 1) / span if len(packets) > 1 and span > 0 else rate
+        fps = (len(packets) - 1) / span if len(packets) > 1 and span > 0 else float(self.rate)
         self.info = VideoInfo(len(packets), round(fps, 3), *self._size())
 
     def pictures(self, indices: Sequence[int] | np.ndarray) -> Iterator[Picture]:

@@ -215,6 +215,18 @@ def test_mtcnn_finds_a_drawn_head_in_a_batch_and_nothing_in_grey(head_video):
     assert iou(tiny.boxes[0] * 2, first.boxes[0]) > 0.6
 
 
+def test_the_faces_of_a_picture_do_not_depend_on_its_company():
+    head = draw_head()
+    pictures = [cv2.resize(head, (480, 384)), cv2.copyMakeBorder(head, 200, 200, 340, 340, cv2.BORDER_CONSTANT)]
+    detector = MtcnnDetector()
+    together = detector.detect(pictures)
+    for faces, picture in zip(together, pictures, strict=True):
+        (alone,) = detector.detect([picture])
+        assert len(alone.boxes)
+        assert np.array_equal(faces.boxes, alone.boxes)
+        assert np.array_equal(faces.confidences, alone.confidences)
+
+
 def test_the_cascade_agrees_with_the_package_it_takes_its_weights_from(head_video):
     """The same boxes, landmarks and confidences as facenet-pytorch's own loop, but for how patches are resampled."""
     from facenet_pytorch import MTCNN

@@ -182,6 +182,12 @@ def test_a_process_that_dies_between_two_pieces_of_work_costs_nothing(tmp_path, 
     assert len(list((tmp_path / "out").iterdir())) == 6
 
 
+def test_there_are_as_many_workers_as_cores_were_granted(monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(3), raising=False)
+    monkeypatch.setattr("os.cpu_count", lambda: 64)
+    assert (Engine().count, Engine(workers=5).count, Engine(workers=0).count) == (3, 5, 1)
+
+
 def test_a_container_that_was_deleted_is_made_again(records, tmp_path):
     good = [record for record in records if record.id.endswith("good")]
     manifest, _ = prepare(good, tmp_path / "out", OPTIONS, ENGINE)

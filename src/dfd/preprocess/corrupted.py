@@ -1,6 +1,5 @@
 """Face crops of corrupted videos: full frames are corrupted, then cut at the places found on the clean ones."""
 
-import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dfd.core.cores import cores
 from dfd.core.errors import DfdError
 from dfd.core.manifest import Manifest
 from dfd.core.records import Record
@@ -65,7 +65,7 @@ Job = tuple[Record, Mapping[int, Path]]
 def _run(jobs: Sequence[Job], clean: Path, kind: str, size: int, workers: int | None) -> None:
     if not jobs:
         return
-    count = min(workers or os.cpu_count() or 1, len(jobs))
+    count = min(workers or cores(), len(jobs))
     if count == 1:
         for record, paths in jobs:
             _one(record, paths, clean, kind, size)

@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from dfd.core.cores import cores
 from dfd.core.errors import DfdError
 from dfd.core.records import Failure
 
@@ -54,7 +55,7 @@ class Engine:
     @property
     def count(self) -> int:
         """How many workers there are."""
-        return (os.cpu_count() or 1) if self.workers is None else max(1, self.workers)
+        return cores() if self.workers is None else max(1, self.workers)
 
 
 @dataclass(frozen=True)

@@ -82,6 +82,16 @@ def test_outliers_leave_the_test_unless_the_oracle_is_asked_for(root):
     assert methods(index(root, outliers=outliers, oracle_outliers=True, part="ood")) >= set(outliers)
 
 
+def test_outliers_that_share_their_reals_keep_them_and_the_test_has_none_of_them(root):
+    def reals(part, outliers):
+        records = [r for r in index(root, outliers=outliers, part=part) if r.label == 0]
+        return {r.method for r in records}
+
+    assert reals("outliers", ["crn", "imle", "san"]) == {"crn", "imle", "san"}
+    assert reals("outliers", ["glow", "san"]) == {"san"}  # glow's are those of stargan_gf, which is known
+    assert not reals("ood", ["crn", "san"]) & {"crn", "imle", "san"}
+
+
 def test_reals_that_a_known_generator_has_too_are_not_strange(root):
     def reals(**options):
         return {r.method for r in index(root, part="ood", **options) if r.label == 0}

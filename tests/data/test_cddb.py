@@ -40,6 +40,8 @@ def test_the_sample_is_decided_by_its_facts(root, tmp_path):
     one, two = (next(folder.glob(f"{name}.*")).read_bytes() for folder in (root, again))
     assert one == two
     assert describe("cddb", seed=1) != describe("cddb")
+    with pytest.raises(DfdError, match="at least 8 pictures of a kind, got 4"):
+        build("cddb", tmp_path / "few", pictures=4)
     stamp = (root / "sample.json").stat().st_mtime
     build("cddb", root, pictures=12)
     assert (root / "sample.json").stat().st_mtime == stamp

@@ -45,7 +45,7 @@ def build(dataset: str, folder: Path, *, seed: int = 0, pictures: int | None = N
     if (folder / MARKER).is_file() and json.loads((folder / MARKER).read_text()) == facts:
         return folder
     if facts["pictures"] < 8:
-        raise DfdError(f"the {dataset} sample needs at least 8 pictures of a kind, got {facts['identities']}")
+        raise DfdError(f"the {dataset} sample needs at least 8 pictures of a kind, got {facts['pictures']}")
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     rows = [list(_write(part, name, seed, facts["pictures"])) for name in GENERATORS]

@@ -1,5 +1,6 @@
 """Only wanted frames are decoded, numbers are never shifted, and what is no video is refused with a reason."""
 
+import zlib
 from fractions import Fraction
 
 import av
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from dfd.core.errors import DfdError
+from dfd.data.images import read_rgb
 from dfd.data.video import BadVideo, open_video, probe, read_frames, read_image
 from tests.conftest import turn_video, write_video
 
@@ -54,6 +56,29 @@ def test_a_picture_is_no_video_and_a_missing_file_is_named(tmp_path):
         probe(tmp_path / "none.mp4")
     with pytest.raises(DfdError, match="not an image"):
         read_image(tmp_path / "none.png")
+
+
+def test_a_video_without_a_decoder_is_refused(head_video, tmp_path):
+    data = bytearray(head_video.read_bytes())
+    name = data.index(b"avc1", data.index(b"stsd"))
+    data[name : name + 4] = b"zzz1"
+    path = tmp_path / "strange.mp4"
+    path.write_bytes(bytes(data))
+    with pytest.raises(BadVideo, match=r"strange\.mp4 is coded in a way that .* cannot decode") as caught:
+        probe(path)
+    assert caught.value.reason == "no_decoder"
+
+
+@pytest.mark.parametrize("read", [read_image, read_rgb])
+def test_a_picture_that_claims_to_be_huge_is_named(tmp_path, read):
+    path = tmp_path / "huge.png"
+    cv2.imwrite(str(path), np.zeros((8, 8, 3), np.uint8))
+    data = bytearray(path.read_bytes())
+    data[16:24] = (60_000).to_bytes(4, "big") * 2
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+    path.write_bytes(bytes(data))
+    with pytest.raises(DfdError, match=r"huge\.png"):
+        read(path)
 
 
 def test_images_are_rgb(tmp_path):

@@ -231,7 +231,10 @@ def read_frames(path: Path, indices: Sequence[int]) -> Iterator[tuple[int, float
 
 def read_image(path: Path) -> np.ndarray:
     """Read an image file as RGB uint8 (H, W, 3)."""
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    try:
+        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    except cv2.error as error:  # more pixels than OpenCV takes
+        raise BadVideo(f"{path} cannot be read as an image ({error.err})") from error
     if image is None:
         raise BadVideo(f"{path} is missing or is not an image that can be read")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
@@ -243,6 +246,8 @@ def _stream(container: av.container.InputContainer, path: Path) -> av.VideoStrea
     if not container.streams.video:
         raise BadVideo(f"{path} holds no video stream", "not_a_video")
     stream = container.streams.video[0]
+    if stream.codec_context is None:
+        raise BadVideo(f"{path} is coded in a way that this build of PyAV cannot decode: code it anew", "no_decoder")
     stream.codec_context.thread_count = 1  # work is spread over videos, not within one
     _refuse_large(path, stream.codec_context.width, stream.codec_context.height)
     return stream

@@ -72,6 +72,16 @@ def write_video(path: Path, frames: list[np.ndarray], fps: int = 25) -> Path:
     return path
 
 
+def turn_video(path: Path) -> Path:
+    """Have an mp4 shown turned by a quarter, as a telephone does."""
+    data = bytearray(path.read_bytes())
+    matrix = data.index(b"\x40\x00\x00\x00", data.index(b"tkhd")) - 32  # of the track's header, whose corner is 1.0
+    turned = [0, 0x10000, 0, -0x10000 & 0xFFFFFFFF, 0, 0]
+    data[matrix : matrix + 24] = b"".join(value.to_bytes(4, "big") for value in turned)
+    path.write_bytes(bytes(data))
+    return path
+
+
 @pytest.fixture(scope="session")
 def head_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Thirty frames of a head that moves one pixel a frame to the right."""

@@ -150,3 +150,5 @@ def test_faces_that_others_cut_cannot_be_corrupted():
     for assets in ({}, {"crops": "real/0"}):
         with pytest.raises(DfdError, match="of ffpp there are only pictures or faces that others cut"):
             can_be_corrupted([ours, replace(ours, assets=assets)])
+    with pytest.raises(DfdError, match=r"needs videos, of ffpp there are pictures, for one a\.png"):
+        can_be_corrupted([ours, replace(ours, path="a.png")])

@@ -1,15 +1,20 @@
 """Stages from the command line: combinations, the doctor's exit, stages that do not exist, shares."""
 
 import shutil
+from threading import Thread
 
+import cv2
+import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from dfd.cli.app import allowed, config_dir, prepare
-from dfd.cli.datasets import find_source, prepare_data
+from dfd.cli.datasets import find_source, indexed, prepare_data
 from dfd.cli.preprocess import preprocess
 from dfd.core.errors import DfdError
+from dfd.core.records import Record
+from dfd.data.datasets import wilddeepfake
 from dfd.preprocess.runner import Engine
 
 QUICK = ["data.crops.groups=2", "data.crops.length=1", "data.crops.detections=1"]
@@ -70,6 +75,54 @@ def test_shares_and_then_the_whole(cfg, little, capsys):
     assert "nothing was left out" in said
     (page,) = (little.parent / "data" / "processed").rglob("index.html")
     assert "Deepfakes" in page.read_text()
+
+
+def test_two_datasets_have_landmarks_and_tables_as_one(cfg, little):
+    parts = [f"data.parts.{name}.root={little}" for name in ("ffpp", "celebdf")]
+    chosen = cfg("data=ffpp_celebdf", *parts, "data.parts.ffpp.index.methods=[Deepfakes]", "stages=[landmarks,folds]")
+    chosen.data.parts.celebdf.index = chosen.data.parts.ffpp.index
+    preprocess(chosen)
+    data = OmegaConf.to_container(chosen.data, resolve=True)
+    manifest = prepare_data(data, little.parent / "data", allowed(()), engine=Engine(workers=0)).manifest
+    assert len(manifest) == 24
+    assert all((manifest.folder / record.assets["landmarks"]).is_file() for record in manifest.records)
+    videos = {line.split(",")[0] for line in (manifest.folder / "folds.csv").read_text().splitlines()[1:]}
+    assert len(videos) == 24
+
+
+def test_a_look_at_files_cuts_no_share_of_them(cfg, tiny_ffpp, tmp_path, capsys):
+    shutil.copytree(tiny_ffpp, tmp_path / "data/sample/ffpp")
+    preprocess(cfg("data=ffpp", "data.sample.identities=8", "stages=[probe]", "shard=0/2"))
+    assert "complete, and every file can be read" in capsys.readouterr().out
+    assert not list(tmp_path.rglob("crops"))
+
+
+def test_faces_that_others_cut_need_no_shares(cfg, tmp_path, capsys):
+    for folder in wilddeepfake.FOLDERS:
+        place = tmp_path / "wild" / folder / "0" / folder.split("_")[0] / "0"
+        place.mkdir(parents=True)
+        cv2.imwrite(str(place / "1.png"), np.zeros((8, 8, 3), np.uint8))
+    preprocess(cfg("data=wilddeepfake", f"data.root={tmp_path / 'wild'}", "data.shared_groups=warn", "shard=0/2"))
+    assert "wilddeepfake: its faces are cut already" in capsys.readouterr().out
+
+
+def test_a_sample_is_not_replaced_while_it_is_read(cfg, monkeypatch, tmp_path):
+    rendered = []
+    monkeypatch.setattr("dfd.cli.datasets._render", lambda source, options: rendered.append(options["seed"]))
+    monkeypatch.setattr("dfd.cli.datasets.build", lambda *_: lambda root: [Record("a", "d", "train", 0, "a.mp4", "a")])
+
+    def read(seed):
+        data = OmegaConf.to_container(cfg("data=ffpp", f"data.sample.seed={seed}").data, resolve=True)
+        return indexed(data, tmp_path / "data", allowed(()))
+
+    second = read(2)
+    other = Thread(target=lambda: second.__enter__() and second.__exit__(None, None, None))
+    with read(1):
+        other.start()
+        other.join(0.3)
+        assert rendered == [1]
+    other.join(30)
+    assert rendered == [1, 2]
 
 
 def test_stages_that_do_not_exist(cfg):

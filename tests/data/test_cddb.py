@@ -45,6 +45,8 @@ def test_the_sample_is_decided_by_its_facts(root, tmp_path):
     one, two = (next(folder.glob(f"{name}.*")).read_bytes() for folder in (root, again))
     assert one == two
     assert describe("cddb", seed=1) != describe("cddb")
+    with pytest.raises(DfdError, match="at least 8 pictures of a kind, got 4"):
+        build("cddb", tmp_path / "few", pictures=4)
     stamp = (root / "sample.json").stat().st_mtime
     build("cddb", root, pictures=12)
     assert (root / "sample.json").stat().st_mtime == stamp
@@ -85,6 +87,16 @@ def test_outliers_leave_the_test_unless_the_oracle_is_asked_for(root):
     assert methods(index(root, outliers=outliers, part="outliers")) == set(outliers)
     assert not methods(index(root, outliers=outliers, part="ood")) & set(outliers)
     assert methods(index(root, outliers=outliers, oracle_outliers=True, part="ood")) >= set(outliers)
+
+
+def test_outliers_that_share_their_reals_keep_them_and_the_test_has_none_of_them(root):
+    def reals(part, outliers):
+        records = [r for r in index(root, outliers=outliers, part=part) if r.label == 0]
+        return {r.method for r in records}
+
+    assert reals("outliers", ["crn", "imle", "san"]) == {"crn", "imle", "san"}
+    assert reals("outliers", ["glow", "san"]) == {"san"}  # glow's are those of stargan_gf, which is known
+    assert not reals("ood", ["crn", "san"]) & {"crn", "imle", "san"}
 
 
 def test_reals_that_a_known_generator_has_too_are_not_strange(root):

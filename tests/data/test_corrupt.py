@@ -1,5 +1,6 @@
 """Corruptions: what each does, that levels grow, and that only video, kind and level decide."""
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from dfd.core.errors import DfdError
 from dfd.data.corrupt import LEVELS, ON_FRAMES, STRENGTHS, corrupt, is_codec, strength, transcode
 from dfd.data.video import probe, read_frames
+from tests.conftest import turn_video, write_video
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +81,39 @@ def test_codecs_keep_frames_in_place_and_lose_more_at_higher_levels(kind, head_v
     transcode(head_video, tmp_path / "again.mp4", kind, 5, last=20)
     again = {index: image for index, _, image in read_frames(tmp_path / "again.mp4", [11])}
     assert np.array_equal(again[11], coded[11])
+
+
+def test_a_turned_video_is_coded_upright(tmp_path):
+    picture = np.zeros((64, 96, 3), np.uint8)
+    picture[:, :48] = 220
+    path = turn_video(write_video(tmp_path / "phone.mp4", [picture] * 4))
+    ((_, _, upright),) = read_frames(path, [2])
+    for kind in ("h264", "platform"):
+        transcode(path, tmp_path / "coded.mp4", kind, 1)
+        ((_, _, coded),) = read_frames(tmp_path / "coded.mp4", [2])
+        assert coded.shape == upright.shape == (96, 64, 3)
+        assert damage(upright, coded) < 10
+
+
+def test_a_damaged_packet_costs_its_frame_and_moves_no_other(tmp_path):
+    path, coded = tmp_path / "scratched.mkv", tmp_path / "coded.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"
+        for shade in range(20, 220, 10):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), shade, np.uint8), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    with av.open(str(path)) as container:
+        third = list(container.demux(video=0))[3]
+    data = path.read_bytes()
+    path.write_bytes(data.replace(bytes(third), bytes(len(bytes(third)))))
+    clean = {index: image for index, _, image in read_frames(path, range(20))}
+    assert set(range(20)) - set(clean) == {3}
+    transcode(path, coded, "h264", 1)
+    after = {index: image for index, _, image in read_frames(coded, range(20))}
+    assert len(after) == 20
+    assert all(damage(clean[index], after[index]) < 4 for index in clean)
 
 
 @pytest.mark.parametrize(("kind", "level", "message"), [("fog", 1, "no corruption 'fog'"), ("blur", 6, "1 to 5")])

@@ -13,7 +13,7 @@ from dfd.core.errors import DfdError
 from dfd.core.manifest import check
 from dfd.core.records import InputSpec
 from dfd.data.datasets import deeperforensics, dfdc, dfdc_preview, ffpp, folder, prepared, wilddeepfake
-from dfd.data.readers import open_crops
+from dfd.data.readers import FrameFolder, open_crops
 from dfd.data.views import FaceViews, Visit
 
 
@@ -183,7 +183,11 @@ def test_a_table_of_paths_and_labels(tmp_path):
         str(tmp_path / "a.mp4"),
     )
     assert (second.label, second.method) == (1, "roop")
+    path.write_text("path,label\na.mp4,real\nb.mp4,1\n", encoding="utf-8-sig")  # as Excel saves it
+    assert [record.label for record in folder.from_csv(path)] == [0, 1]
     for text, message in (
+        ("path,label\na.mp4,0\nb.mp4\n", r"mine\.csv:3: this row has more or fewer values"),
+        ("path,label\na.mp4,0,train\n", r"mine\.csv:2: this row has more or fewer values"),
         ("path,lable\na.mp4,0\n", r"not 'lable' .did you mean 'label'"),
         ("path,label\na.mp4,maybe\n", "a.mp4 has label 'maybe'"),
         ("path,label\nc.mp4,0\n", "missing are 1 of 1 real"),
@@ -220,12 +224,28 @@ def test_deepfakebench_json_with_another_machines_paths(tmp_path):
         list(prepared.deepfakebench(tmp_path / "empty", str(path)))
 
 
+@pytest.mark.parametrize(
+    ("names", "rows"),
+    [
+        (["clip2_0007.png", "clip2_0008.png"], [(7, 0), (8, 0)]),
+        (["0001.png", "0002.png"], [(1, 0), (2, 0)]),
+        (["70_0.png", "70_1.png"], [(70, 0), (70, 1)]),
+        (["frame-3.png", "frame-12.png"], [(3, 0), (12, 0)]),
+        (["a.png", "b.png"], [(0, 0), (1, 0)]),
+    ],
+)
+def test_frames_are_numbered_by_their_names(tmp_path, names, rows):
+    frames(tmp_path / "clip", names)
+    table = FrameFolder(tmp_path / "clip").table
+    assert list(zip(table["frame"].tolist(), table["track"].tolist(), strict=True)) == rows
+
+
 def test_tall_lists(tmp_path):
     frames(tmp_path / "original_faces_c23/928", [f"{i:04d}.jpg" for i in range(1, 9)])
     frames(tmp_path / "Deepfakes_faces_c23/928_001", [f"{i:04d}.jpg" for i in range(1, 9)])
     (tmp_path / "test.txt").write_text("original_faces_c23/928 1 8 0\nDeepfakes_faces_c23/928_001 1 8 1\n")
     records = list(prepared.tall(tmp_path, {"test": "test.txt"}))
-    assert [(r.label, r.group) for r in records] == [(0, "928"), (1, "001_928")]
+    assert [(r.label, r.group) for r in records] == [(0, "001_928"), (1, "001_928")]
     clip = FaceViews(records, tmp_path, InputSpec("clip", 16, 4, 1, 2), 2)[Visit(1)]
     assert clip["pixels"].shape == (2, 4, 3, 16, 16)
     (tmp_path / "test.txt").write_text("original_faces_c23/928 1 8\n")

@@ -1,5 +1,6 @@
 """Only wanted frames are decoded, numbers are never shifted, and what is no video is refused with a reason."""
 
+import zlib
 from fractions import Fraction
 
 import av
@@ -8,8 +9,9 @@ import numpy as np
 import pytest
 
 from dfd.core.errors import DfdError
+from dfd.data.images import read_rgb
 from dfd.data.video import BadVideo, open_video, probe, read_frames, read_image
-from tests.conftest import write_video
+from tests.conftest import turn_video, write_video
 
 
 def test_probe(head_video):
@@ -56,6 +58,29 @@ def test_a_picture_is_no_video_and_a_missing_file_is_named(tmp_path):
         read_image(tmp_path / "none.png")
 
 
+def test_a_video_without_a_decoder_is_refused(head_video, tmp_path):
+    data = bytearray(head_video.read_bytes())
+    name = data.index(b"avc1", data.index(b"stsd"))
+    data[name : name + 4] = b"zzz1"
+    path = tmp_path / "strange.mp4"
+    path.write_bytes(bytes(data))
+    with pytest.raises(BadVideo, match=r"strange\.mp4 is coded in a way that .* cannot decode") as caught:
+        probe(path)
+    assert caught.value.reason == "no_decoder"
+
+
+@pytest.mark.parametrize("read", [read_image, read_rgb])
+def test_a_picture_that_claims_to_be_huge_is_named(tmp_path, read):
+    path = tmp_path / "huge.png"
+    cv2.imwrite(str(path), np.zeros((8, 8, 3), np.uint8))
+    data = bytearray(path.read_bytes())
+    data[16:24] = (60_000).to_bytes(4, "big") * 2
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+    path.write_bytes(bytes(data))
+    with pytest.raises(DfdError, match=r"huge\.png"):
+        read(path)
+
+
 def test_images_are_rgb(tmp_path):
     red = np.zeros((8, 8, 3), np.uint8)
     red[..., 0] = 200
@@ -90,21 +115,29 @@ def test_a_variable_rate_is_respected(tmp_path):
     assert probe(path).fps == pytest.approx(9 / 2)
 
 
-@pytest.mark.parametrize("suffix", ["mp4", "mkv", "avi", "mov"])
-def test_jumps_and_skipped_frames_change_no_pixel(tmp_path, suffix):
+@pytest.mark.parametrize(
+    ("suffix", "codec", "options"),
+    [
+        *((suffix, "libx264", {"x264-params": "open-gop=1"}) for suffix in ("mp4", "mkv", "avi", "mov", "ts", "flv")),
+        ("mp4", "libx265", {"x265-params": "log-level=none:keyint=10"}),  # open groups of pictures, as is usual
+        ("mp4", "mpeg4", {}),
+        ("mpg", "mpeg2video", {}),
+    ],
+)
+def test_jumps_and_skipped_frames_change_no_pixel(tmp_path, suffix, codec, options):
     path = tmp_path / f"clip.{suffix}"
     random = np.random.default_rng(0)
     pictures = [np.clip(image + random.integers(0, 40, image.shape), 0, 255).astype(np.uint8) for image in shades(40)]
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=25)
+        stream = container.add_stream(codec, rate=25)
         stream.width = stream.height = 64
-        stream.pix_fmt, stream.options = "yuv420p", {"bf": "4", "g": "10", "x264-params": "open-gop=1"}
+        stream.pix_fmt, stream.options = "yuv420p", {"bf": "4" if codec == "libx264" else "2", "g": "10", **options}
         for image in pictures:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode())
     with av.open(str(path)) as container:
         plain = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
-    for wanted in ([0], [39], [3, 21, 22, 38], [14, 15], range(40)):
+    for wanted in ([0], [39], [3, 21, 22, 38], [14, 15], [9], [19, 20], [28, 29], range(40)):
         found = {index: image for index, _, image in read_frames(path, list(wanted))}
         assert list(found) == list(wanted)
         assert all(np.array_equal(plain[index], image) for index, image in found.items())
@@ -113,12 +146,7 @@ def test_jumps_and_skipped_frames_change_no_pixel(tmp_path, suffix):
 def test_a_rotated_video_is_upright(tmp_path):
     picture = np.zeros((64, 96, 3), np.uint8)
     picture[:, :48] = 220  # the left half is bright
-    path = write_video(tmp_path / "flat.mp4", [picture] * 5)
-    data = bytearray(path.read_bytes())
-    matrix = data.index(b"\x40\x00\x00\x00", data.index(b"tkhd")) - 32  # of the track's header, whose corner is 1.0
-    turned = [0, 0x10000, 0, -0x10000 & 0xFFFFFFFF, 0, 0]
-    data[matrix : matrix + 24] = b"".join(value.to_bytes(4, "big") for value in turned)
-    path.write_bytes(bytes(data))
+    path = turn_video(write_video(tmp_path / "flat.mp4", [picture] * 5))
     assert (probe(path).width, probe(path).height) == (64, 96)
     (_, _, image), *_ = read_frames(path, [2])
     assert image.shape == (96, 64, 3)

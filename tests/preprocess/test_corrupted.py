@@ -1,5 +1,6 @@
 """Crops of corrupted videos lie where the clean ones lie, are made once, and are those of full frames."""
 
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -48,6 +49,26 @@ def test_what_was_made_is_not_made_again(clean):
     before = path.stat().st_mtime_ns
     corrupted([record], folder, "jpeg", [3], 128, workers=1)
     assert path.stat().st_mtime_ns == before
+
+
+def test_after_the_clean_crops_were_made_anew_so_are_the_corrupted(clean):
+    folder, record, _ = clean
+    path = folder_of(folder, "jpeg", 3) / "crops" / "real" / "head.zip"
+    corrupted([record], folder, "jpeg", [3], 128, workers=1)
+    path.write_bytes(b"of the video that was here before")
+    os.utime(path, (1, 1))
+    corrupted([record], folder, "jpeg", [3], 128, workers=1)
+    with CropReader(path) as crops:
+        assert crops.table["valid"].tolist() == [True, False, True]
+
+
+def test_landmarks_found_on_clean_crops_align_the_corrupted_ones_too(clean):
+    folder, record, _ = clean
+    record = replace(record, assets={**record.assets, "landmarks": "landmarks/real/head.npy"})
+    manifest = corrupted([record], folder, "jpeg", [3], 128, workers=1)[3]
+    (placed,) = manifest.records
+    assert manifest.folder / placed.assets["landmarks"] == folder / "landmarks/real/head.npy"
+    assert (manifest.folder / placed.assets["crops"]).is_file()
 
 
 def test_a_platforms_smaller_frames_are_cut_at_the_same_place(clean, head_video):

@@ -21,6 +21,7 @@ from dfd.preprocess.crop import (
 )
 from dfd.preprocess.faces import NONE, Detections, MtcnnDetector
 from dfd.preprocess.tracks import interpolate, iou, link, main_tracks
+from tests.conftest import draw_head, write_video
 
 
 class Fixed:
@@ -139,6 +140,53 @@ def test_a_video_is_cut_where_the_face_is(head_video):
     assert all(np.array_equal(like.images[row], crops.images[row]) for row in crops.images)
 
 
+def test_a_fake_of_another_length_keeps_the_frames_of_its_original(tmp_path):
+    pictures = [draw_head(i % 20) for i in range(60)]
+    options = CropOptions(groups=4, length=2, detections=2)
+    original = crop_video(write_video(tmp_path / "long.mp4", pictures), options, Fixed(face(100, 60)))
+    assert original.table["frame"].tolist() == [0, 1, 19, 20, 38, 39, 58, 59]
+    for count, kept in ((59, 7), (58, 6), (38, 4), (20, 3)):
+        path = write_video(tmp_path / f"{count}.mp4", pictures[:count])
+        fake = crop_video(path, options, Fixed(NONE), original.table)
+        assert fake.table["frame"].tolist() == original.table["frame"][:kept].tolist()
+    late = dict(original.table, valid=original.table["frame"] > 10)  # no face in the first burst
+    fake = crop_video(tmp_path / "58.mp4", options, Fixed(NONE), late)
+    assert fake.table["frame"].tolist() == [19, 20, 38, 39]
+
+
+def test_a_fake_of_another_size_has_boxes_of_its_size(head_video, tmp_path):
+    options = CropOptions(groups=2, length=1, detections=2)
+    original = crop_video(head_video, options, Fixed(face(100, 60)))
+    half = [cv2.resize(draw_head(i), (160, 128), interpolation=cv2.INTER_AREA) for i in range(30)]
+    small = write_video(tmp_path / "half.mp4", half)
+    fake = crop_video(small, options, Fixed(NONE), original.table, (320, 256))
+    for name in ("x0", "y1", "cx0", "cy1", "lx4", "ly0"):
+        assert fake.table[name].tolist() == (original.table[name] / 2).tolist()
+    assert np.array_equal(fake.table["confidence"], original.table["confidence"])
+    assert fake.images[0].shape == (26, 26, 3)
+    assert original.images[0].shape == (52, 52, 3)
+    assert (
+        np.abs(cv2.resize(original.images[0], (26, 26), interpolation=cv2.INTER_AREA) - 1.0 * fake.images[0]).mean() < 8
+    )
+
+
+def test_a_fake_of_another_shape_is_looked_at(head_video, tmp_path):
+    options = CropOptions(groups=2, length=1, detections=2)
+    original = crop_video(head_video, options, Fixed(face(100, 60)))
+    work = Cutting(head_video, options, original.table, original_size=(320, 180))
+    drive(work.look(), Fixed(face(30, 20)))
+    assert work.facts["found_anew"]
+    assert work.table["x0"].tolist() == [30, 30]
+    picture = tmp_path / "square.png"
+    cv2.imwrite(str(picture), draw_head()[:200, :200])
+    work = Cutting(picture, options, original.table, original_size=(320, 256))
+    drive(work.look(), Fixed(face(30, 20)))
+    assert work.facts["found_anew"]
+    rounded = Cutting(head_video, options, original.table, original_size=(640, 511))
+    drive(rounded.look(), Fixed(NONE))
+    assert "found_anew" not in rounded.facts
+
+
 def test_no_face_is_an_error_of_its_own(head_video):
     with pytest.raises(NoFace, match="on 8 frame"):
         crop_video(head_video, CropOptions(), Fixed(NONE))
@@ -165,6 +213,18 @@ def test_mtcnn_finds_a_drawn_head_in_a_batch_and_nothing_in_grey(head_video):
     large, tiny = MtcnnDetector().detect([cv2.resize(head, (1280, 1024)), cv2.resize(head, (160, 128))])
     assert iou(large.boxes[0] / 4, first.boxes[0]) > 0.6
     assert iou(tiny.boxes[0] * 2, first.boxes[0]) > 0.6
+
+
+def test_the_faces_of_a_picture_do_not_depend_on_its_company():
+    head = draw_head()
+    pictures = [cv2.resize(head, (480, 384)), cv2.copyMakeBorder(head, 200, 200, 340, 340, cv2.BORDER_CONSTANT)]
+    detector = MtcnnDetector()
+    together = detector.detect(pictures)
+    for faces, picture in zip(together, pictures, strict=True):
+        (alone,) = detector.detect([picture])
+        assert len(alone.boxes)
+        assert np.array_equal(faces.boxes, alone.boxes)
+        assert np.array_equal(faces.confidences, alone.confidences)
 
 
 def test_the_cascade_agrees_with_the_package_it_takes_its_weights_from(head_video):

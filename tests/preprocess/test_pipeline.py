@@ -1,5 +1,6 @@
 """One bad video among good ones is a row in a table; a stopped call goes on; fakes share their original's boxes."""
 
+import errno
 import os
 import pickle
 import shutil
@@ -7,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import Executor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,10 +20,11 @@ import pytest
 from dfd.core.errors import DfdError
 from dfd.core.records import Record
 from dfd.data.crops import CropReader
+from dfd.data.video import open_video
 from dfd.preprocess.crop import CropOptions
 from dfd.preprocess.faces import MtcnnDetector
 from dfd.preprocess.pipeline import _item, crop_path, prepare, process, read_failures
-from dfd.preprocess.runner import Engine, Item, attempt, run
+from dfd.preprocess.runner import Engine, Here, Item, attempt, remember, remembered, run
 from dfd.preprocess.sheet import contact_sheet
 from tests.conftest import draw_head, write_video
 
@@ -124,6 +128,75 @@ def test_a_file_that_takes_too_long_or_raises_is_one_failure(tmp_path):
     assert attempt("crop", item, 5, lambda: 7) == 7
 
 
+def test_a_video_that_takes_too_long_is_no_damaged_one(head_video, tmp_path):
+    def slow():
+        with open_video(head_video):
+            time.sleep(5)
+
+    item = Item("v", head_video, tmp_path / "v.zip")
+    failure = attempt("crop", item, 0.2, slow)
+    assert failure.reason == "too_slow"
+    remember(item, failure)
+    assert remembered(item) is None
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), PermissionError(13, "no", "/x")])
+def test_a_disk_that_cannot_be_written_is_no_fault_of_the_video(records, tmp_path, monkeypatch, error):
+    def full(*_):
+        raise error
+
+    folder = tmp_path / "out"
+    good = [record for record in records if record.id.endswith("good")]
+    with monkeypatch.context() as patch:
+        patch.setattr("dfd.preprocess.pipeline.write_looks", full)
+        with pytest.raises(DfdError, match=r"^cannot write .*: make room or .*goes on$"):
+            prepare(good, folder, OPTIONS, ENGINE)
+    assert not list(tmp_path.rglob("*.failed"))
+    with monkeypatch.context() as patch:
+        patch.setattr("dfd.preprocess.pipeline.write_table", full)
+        with pytest.raises(DfdError, match="cannot write"):
+            prepare(good, folder, OPTIONS, ENGINE)
+    assert len(prepare(good, folder, OPTIONS, ENGINE)[0]) == 2
+
+
+class Dying(Executor):
+    """Processes of which one dies between two pieces of work."""
+
+    def __init__(self):
+        self.given = 0
+
+    def submit(self, fn, /, *args):
+        self.given += 1
+        if self.given == 3:
+            raise BrokenProcessPool
+        return Here().submit(fn, *args)
+
+
+def test_a_process_that_dies_between_two_pieces_of_work_costs_nothing(tmp_path, monkeypatch):
+    source = tmp_path / "x.mp4"
+    source.touch()
+    made = [Dying(), Here()]
+    monkeypatch.setattr("dfd.preprocess.runner._executor", lambda *_: made.pop(0) if made else Here())
+    items = [Item(f"v{i}", source, tmp_path / f"out/v{i}.txt") for i in range(6)]
+    assert run("crop", items, Bomb(None), Engine(workers=2)) == []
+    assert len(list((tmp_path / "out").iterdir())) == 6
+
+
+def test_there_are_as_many_workers_as_cores_were_granted(monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(3), raising=False)
+    monkeypatch.setattr("os.cpu_count", lambda: 64)
+    assert (Engine().count, Engine(workers=5).count, Engine(workers=0).count) == (3, 5, 1)
+
+
+def test_a_container_that_was_deleted_is_made_again(records, tmp_path):
+    good = [record for record in records if record.id.endswith("good")]
+    manifest, _ = prepare(good, tmp_path / "out", OPTIONS, ENGINE)
+    path = crop_path(tmp_path / "out", good[0])
+    path.unlink()
+    assert prepare(good, tmp_path / "out", OPTIONS, ENGINE)[0].records == manifest.records
+    assert path.is_file()
+
+
 def test_a_failure_is_remembered_until_the_file_changes(records, tmp_path, head_video, monkeypatch):
     folder = tmp_path / "out"
     _, failures = prepare(records, folder, OPTIONS, ENGINE)
@@ -197,7 +270,7 @@ from pathlib import Path
 from dfd.preprocess.pipeline import prepare
 from dfd.preprocess.crop import CropOptions
 from dfd.preprocess.faces import MtcnnDetector
-from dfd.preprocess.runner import Engine, Item, attempt, run
+from dfd.preprocess.runner import Engine, Here, Item, attempt, remember, remembered, run
 records, folder, options = pickle.loads(Path(sys.argv[1]).read_bytes())
 if __name__ == "__main__":
     prepare(records, folder, options, Engine(workers=0))

@@ -2,7 +2,10 @@
 
 import csv
 import json
+import os
+import signal
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -18,7 +21,7 @@ from dfd.data.crops import CropReader, write_crops
 from dfd.data.datasets import ffpp
 from dfd.data.views import FaceViews, Showing, Visit
 from dfd.preprocess.crop import CropOptions
-from dfd.preprocess.doctor import compare, examine, problems
+from dfd.preprocess.doctor import compare, examine, examine_part, problems
 from dfd.preprocess.folds import fold, write_folds
 from dfd.preprocess.landmarks import find_landmarks
 from dfd.preprocess.leakage import leaks, perceptual_hash
@@ -145,7 +148,11 @@ def test_folds_in_the_winners_columns(made, tmp_path):
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["video", "file", "label", "original", "frame", "fold"]
     assert len(rows) == 4 * len(made.records)
-    assert {row["original"] for row in rows if row["video"].startswith("000")} == {"000"}
+    assert len({(row["video"], row["file"]) for row in rows}) == len(rows)
+    assert {row["original"] for row in rows if row["video"].endswith("__000_001")} == {"youtube__000"}
+    pair = replace(made, records=tuple(r for r in made.records if r.method in ("real", "Deepfakes")))
+    with write_folds(pair, tmp_path / "pair.csv").open(newline="") as file:
+        assert {(r["video"], r["original"]) for r in csv.DictReader(file)} >= {("000", "000"), ("000_001", "000")}
     part = replace(made.records[0], path="/x/dfdc_train_part_49/a.mp4")
     assert fold(part) == 15
     assert [fold(replace(made.records[0], path="", split=split)) for split in ("val", "test")] == [0, -1]
@@ -192,6 +199,29 @@ def test_the_doctor_counts_and_opens(tiny_ffpp, tmp_path):
     stamp = (tmp_path / "p" / "probe").iterdir().__next__().stat().st_mtime_ns
     examine([*records, replace(records[0], id="broken", path=str(broken))], tmp_path / "p", ENGINE)
     assert (tmp_path / "p" / "probe").iterdir().__next__().stat().st_mtime_ns == stamp
+
+
+class Deadly:
+    """A look at files of which one kills the process that looks."""
+
+    def __call__(self, items):
+        for item in items:
+            if any(Path(path).name == "deadly.mp4" for _, path, _ in item.given["files"]):
+                os.kill(os.getpid(), signal.SIGKILL)
+        return examine_part(items)
+
+
+@pytest.mark.slow
+def test_the_doctor_survives_a_file_that_kills_its_reader(head_video, tmp_path, monkeypatch):
+    deadly = tmp_path / "deadly.mp4"
+    deadly.write_bytes(b"\0")
+    records = [Record(p.stem, "d", "train", 0, str(p), "g") for p in (head_video, deadly)]
+    monkeypatch.setattr("dfd.preprocess.doctor.examine_part", Deadly())
+    table = examine(records, tmp_path / "p", Engine(workers=1))
+    assert table["video"].tolist() == ["head", "deadly"]
+    assert table["reason"].tolist() == ["", "crashed"]
+    assert table["frames"].tolist() == [30, 0]
+    assert "deadly.mp4 killed the process that read it" in table["detail"][1]
 
 
 @given(st.lists(st.integers(0, 9999), unique=True, max_size=40), st.integers(1, 7))

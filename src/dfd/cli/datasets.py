@@ -4,7 +4,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,10 +106,13 @@ def indexed(
     """Hold a dataset and give its checked records; processes of one run, or runs of one sweep, wait for the first."""
     source = find_source(data, data_dir)
     source.processed.mkdir(parents=True, exist_ok=True)
-    with FileLock(source.processed / ".lock") if lock else nullcontext():
-        if source.sample:
-            with nullcontext() if lock else FileLock(source.processed / ".sample.lock"):
-                _render(source, data.get("sample") or {})
+    with ExitStack() as held:
+        if lock:
+            held.enter_context(FileLock(source.processed / ".lock"))
+        if source.sample:  # one of another seed or size is rendered in its place, but not while it is read
+            source.root.parent.mkdir(parents=True, exist_ok=True)
+            held.enter_context(FileLock(source.root.parent / f".{source.name}.lock"))
+            _render(source, data.get("sample") or {})
         elif data.get("fetch"):
             build(data["fetch"], allow)(source.root)
         records = list(build(data["index"], allow)(source.root))

@@ -45,18 +45,37 @@ def preprocess(cfg: DictConfig) -> None:
         prepared = prepare_data(data, data_dir, allow)  # type: ignore[arg-type]
         Console().print(_summary(prepared), "its pictures are taken as they are: there is nothing to cut", sep="\n")
         return
-    parts = list((data.get("parts") or {None: data}).values())
+    parts = _parts(data)  # type: ignore[arg-type]
     console = Console()
     if "probe" in stages:
-        for part in parts:
+        for part in parts.values():
             probe(part, data_dir, allow, engine, console)
+    if stages == ["probe"]:
+        return
     if cfg.shard is not None or stages[-1] == "detect":
-        for part in parts:
+        for part in parts.values():
             share(part, data_dir, allow, engine, cfg.shard, stages, console)
-    elif set(stages) - {"probe", "detect"}:
+        return
+    prepared = prepare_data(data, data_dir, allow, engine=engine)  # type: ignore[arg-type]
+    if {"landmarks", "masks"} & set(stages):
+        more = []
+        for name, part in parts.items():
+            failures = _marks(prepare_data(part, data_dir, allow, engine=engine), stages, engine)
+            more += [
+                replace(failure, video=f"{name}/{failure.video}" if name else failure.video) for failure in failures
+            ]
         prepared = prepare_data(data, data_dir, allow, engine=engine)  # type: ignore[arg-type]
-        prepared = _extras(prepared, stages, engine, cfg.against, console)
-        _show(prepared, console)
+        prepared = replace(prepared, failures=prepared.failures + more)
+    _tables(prepared.manifest, stages, cfg.against, console)
+    _show(prepared, console)
+
+
+def _parts(data: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the datasets of a combination by name, with its choice of crops; one dataset has no name."""
+    parts = data.get("parts")
+    if not parts:
+        return {"": data}
+    return {name: {**part, "crops": {**part["crops"], **data["crops"]}} for name, part in parts.items()}
 
 
 def probe(data: dict[str, Any], data_dir: Path, allow: tuple[str, ...], engine: "Engine", console: Console) -> None:
@@ -98,6 +117,9 @@ def share(
 
     with indexed(data, data_dir, allow, lock=shard is None) as (source, records, _):
         options = build(data["crops"], allow)
+        if all("crops" in record.assets for record in records):
+            console.print(f"{source.tag}: its faces are cut already, and are read as they are")
+            return
         mine = [record for record in records if in_shard(record, shard)]
         if not mine:
             console.print(f"{source.tag}: shard {shard} holds none of the {len(records)} videos")
@@ -110,38 +132,45 @@ def share(
     console.print("when all shares are done, the same call without shard= collects the tables")
 
 
-def _extras(prepared: Prepared, stages: list[str], engine: "Engine", against: list[str], console: Console) -> Prepared:
-    """Run what comes after the crops, and bring the manifest up to date with it."""
-    from dfd.preprocess.pipeline import collect, write_table
+def _marks(prepared: Prepared, stages: list[str], engine: "Engine") -> list[Failure]:
+    """Add landmarks and masks to the crops of one dataset, and bring its manifest up to date; return what failed."""
+    from dfd.preprocess.pipeline import collect
 
-    manifest, more = prepared.manifest, list[Failure]()
-    ours = all(record.assets["crops"].endswith(".zip") for record in manifest.records)
-    needing = sorted({"landmarks", "masks", "folds"} & set(stages))
-    if needing and not ours:
-        raise DfdError(f"stages={needing[0]} works on crops that dfd has cut, not on faces that others have prepared")
+    manifest, failures = prepared.manifest, list[Failure]()
+    _refuse_others(manifest, {"landmarks", "masks"} & set(stages))
+    if "landmarks" in stages:
+        from dfd.preprocess.landmarks import find_landmarks
+
+        failures += find_landmarks(manifest, engine)
+    if "masks" in stages:
+        from dfd.preprocess.masks import make_masks
+
+        failures += make_masks(manifest, engine)
+    collect([replace(record, assets={}) for record in manifest.records], manifest.folder, prepared.failures)
+    return failures
+
+
+def _refuse_others(manifest: Manifest, needing: set[str]) -> None:
+    if needing and not all(record.assets["crops"].endswith(".zip") for record in manifest.records):
+        raise DfdError(f"stages={min(needing)} works on crops that dfd has cut, not on faces that others have prepared")
+
+
+def _tables(manifest: Manifest, stages: list[str], against: list[str], console: Console) -> None:
+    """Write what sums up the crops."""
+    from dfd.preprocess.pipeline import write_table
+
+    _refuse_others(manifest, {"folds"} & set(stages))
     if "track" in stages:
         from dfd.preprocess.summary import tracks
 
         write_table(tracks(manifest), manifest.folder / "tracks.parquet")
         console.print(f"tracks: {manifest.folder / 'tracks.parquet'}", soft_wrap=True)
-    if "landmarks" in stages:
-        from dfd.preprocess.landmarks import find_landmarks
-
-        more += find_landmarks(manifest, engine)
-    if "masks" in stages:
-        from dfd.preprocess.masks import make_masks
-
-        more += make_masks(manifest, engine)
-    if {"landmarks", "masks"} & set(stages):
-        bare = [replace(record, assets={}) for record in manifest.records]
-        manifest, _ = collect(bare, manifest.folder, prepared.failures)
     if "folds" in stages:
         from dfd.preprocess.folds import write_folds
 
         console.print(f"folds: {write_folds(manifest, manifest.folder / 'folds.csv')}", soft_wrap=True)
     if "leakage" in stages:
         _leakage(manifest, against, console)
-    return replace(prepared, manifest=manifest, failures=prepared.failures + more)
 
 
 def _leakage(manifest: Manifest, against: list[str], console: Console) -> None:

@@ -29,12 +29,17 @@ log = logging.getLogger("dfd")
 
 def can_be_corrupted(records: "Sequence[Record]") -> None:
     """Refuse data whose full frames are not at hand: corruption comes before the face is cut out."""
+    from dfd.data.video import IMAGE_SUFFIXES
+
     without = next((r for r in records if not str(r.assets.get("crops", "")).endswith(".zip")), None)
     if without is not None:
         raise DfdError(
             f"corruption= changes full frames of videos, of {without.dataset} there are only pictures or faces that "
             "others cut"
         )
+    picture = next((r for r in records if Path(r.path).suffix.lower() in IMAGE_SUFFIXES), None)
+    if picture is not None:
+        raise DfdError(f"corruption= needs videos, of {picture.dataset} there are pictures, for one {picture.path}")
 
 
 def robustness(

@@ -7,7 +7,6 @@ the video, the kind and the level decide.
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -17,8 +16,9 @@ import cv2
 import numpy as np
 
 from dfd.core.errors import DfdError
+from dfd.data.video import open_video
 
-VERSION = 1  # raise it when the pixels change
+VERSION = 2  # raise it when the pixels change
 LEVELS = (1, 2, 3, 4, 5)
 
 Frame = np.ndarray
@@ -65,25 +65,30 @@ def corrupt(frames: Mapping[int, Frame], kind: str, level: int, video: str) -> d
 
 
 def transcode(source: Path, target: Path, kind: str, level: int, last: int | None = None) -> None:
-    """Write a video once more as a codec or a platform would, up to and including frame `last`."""
+    """Write a video once more as a codec or a platform would, upright, up to and including frame `last`.
+
+    Frames keep their numbers: in place of one that cannot be decoded the next one is shown.
+    """
     value, options = strength(kind, level), {"preset": "medium", "threads": "1"}
     crf = PLATFORM_CRF[level - 1] if kind == "platform" else int(value)
     options |= {"crf": str(crf)} | ({"x265-params": "log-level=none:pools=1"} if kind == "h265" else {})
-    with av.open(str(source)) as given, av.open(str(target), "w", format="mp4") as out:
-        stream_in = given.streams.video[0]
-        stream_in.codec_context.thread_count = 1
-        rate = Fraction(stream_in.average_rate or stream_in.guessed_rate or 25)
-        stream = cast(av.VideoStream, out.add_stream(_encoder(kind), rate=rate, options=options))
-        size = (stream_in.codec_context.width, stream_in.codec_context.height)
+    with open_video(source) as video, av.open(str(target), "w", format="mp4") as out:
+        stream = cast(av.VideoStream, out.add_stream(_encoder(kind), rate=video.rate, options=options))
+        size = (video.info.width, video.info.height)
         stream.width, stream.height = _served(size, int(value)) if kind == "platform" else _even(size)
         stream.pix_fmt = "yuv420p"
-        for index, frame in enumerate(given.decode(stream_in)):
-            frame = frame.reformat(stream.width, stream.height, "yuv420p", interpolation="BICUBIC")
-            frame.pts, frame.time_base = index, 1 / rate
+        written = 0
+        for picture in video.pictures(range(video.info.frames if last is None else last + 1)):
+            frame = picture.coded()
+            stream.codec_context.colorspace = frame.colorspace  # of the first; later ones change nothing any more
+            frame = frame.reformat(
+                stream.width, stream.height, "yuv420p", interpolation="BICUBIC", dst_color_range="MPEG"
+            )
             frame.pict_type = av.video.frame.PictureType.NONE  # not the source's key frames
-            out.mux(stream.encode(frame))
-            if last is not None and index >= last:
-                break
+            for index in range(written, picture.index + 1):
+                frame.pts, frame.time_base = index, 1 / video.rate
+                out.mux(stream.encode(frame))
+            written = picture.index + 1
         out.mux(stream.encode())
 
 

@@ -1,6 +1,5 @@
 """The one LightningDataModule: a manifest and a network's input to training, validation and test batches."""
 
-import os
 import signal
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from dfd.core.cores import cores
 from dfd.core.errors import DfdError
 from dfd.core.manifest import Manifest
 from dfd.core.records import InputSpec, Record
@@ -168,5 +168,4 @@ def _leave_stopping_to_the_main_process(worker: int) -> None:
 
 def default_workers(processes: int = 1) -> int:
     """Share the cores among the processes that train here, less one core for each; at most 8 workers, maybe none."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(0, min(8, cores // processes - 1))
+    return max(0, min(8, cores() // processes - 1))

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch.utils.data import Dataset
 
 from dfd.core.errors import DfdError
@@ -18,6 +18,8 @@ from dfd.data.sampling import spread
 from dfd.data.video import IMAGE_SUFFIXES, probe, read_frames
 from dfd.data.views import Views, Visit, fit
 
+# what Pillow raises on files that are damaged, or larger than a picture should be
+UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
 Classes = Literal["label", "method"]
 
 
@@ -56,7 +58,7 @@ def read_rgb(path: Path) -> np.ndarray:
     try:
         with Image.open(path) as image:
             return np.asarray(image.convert("RGB"))
-    except (OSError, UnidentifiedImageError, ValueError) as error:
+    except UNREADABLE as error:
         raise DfdError(f"{path} is missing or is not an image that can be read ({error})") from error
 
 

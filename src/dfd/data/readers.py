@@ -12,7 +12,7 @@ from dfd.data.crops import COLUMNS, CropReader
 from dfd.data.video import IMAGE_SUFFIXES, read_image
 
 FPS = 25.0  # nobody wrote down how fast these frames followed each other
-NAME = re.compile(r"(\d+)(?:_(\d+))?$")
+FRAME_AND_FACE, LAST_NUMBER = re.compile(r"(\d+)_(\d+)"), re.compile(r"(\d+)$")
 
 
 class Reader(Protocol):
@@ -29,7 +29,7 @@ class Reader(Protocol):
 
 
 class FrameFolder:
-    """A folder of images named by frame, `0007.png`, or by frame and face, `70_1.png`.
+    """A folder of images named by frame, `0007.png` or `clip2_0007.png`, or by frame and face, `70_1.png`.
 
     With `order`, frames count as neighbours in the order of their names, whatever numbers they have.
     """
@@ -66,8 +66,11 @@ def open_crops(folder: Path, assets: Mapping[str, str]) -> Reader:
 
 
 def _frame_and_face(path: Path, position: int) -> tuple[int, int]:
-    found = NAME.search(path.stem)
-    return (int(found[2] or 0), int(found[1])) if found else (0, position)
+    both = FRAME_AND_FACE.fullmatch(path.stem)
+    if both:
+        return int(both[2]), int(both[1])
+    last = LAST_NUMBER.search(path.stem)
+    return 0, int(last[1]) if last else position
 
 
 def _table(frames: np.ndarray, faces: np.ndarray) -> dict[str, np.ndarray]:

@@ -8,6 +8,7 @@ pictures are jumped over and frames that nobody needs are not decoded, without e
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 
@@ -25,6 +26,7 @@ FORMATS = {"mov", "mp4", "avi", "matroska", "webm", "mpeg", "mpegts", "mpegvideo
 LARGEST_SIDE = 8192
 MOST_FRAMES = 200_000  # nearly two hours at 30 frames a second
 WORTH_A_JUMP = 8  # frames that need not be decoded
+STEPS_BACK = 3  # starts of decoding to try before the beginning of the file
 PLANAR = ("yuv420p", "yuvj420p")
 
 
@@ -89,6 +91,10 @@ class Picture:
         image = self._convert.reformat(cut, format="rgb24").to_ndarray()
         return image[y0 - top : y1 - top, x0 - left : x1 - left]
 
+    def coded(self) -> av.VideoFrame:
+        """Return the whole frame for an encoder, in its own colours unless it has to be turned."""
+        return av.VideoFrame.from_ndarray(self.rgb(), format="rgb24") if self._turns else self._frame
+
     def _upright(self, image: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(np.rot90(image, self._turns)) if self._turns else image
 
@@ -104,17 +110,18 @@ class Video:
         if not packets:
             raise BadVideo(f"{path} holds no frames")
         stamps = [pts for pts, _ in packets]
-        counted = container.format.name == "avi"  # such files time frames in the order of decoding
+        # avi times frames in the order of decoding, mpeg (program streams) has wrong times after a jump
+        counted = container.format.name in ("avi", "mpeg")
         self._exact = not counted and None not in stamps and len(set(stamps)) == len(stamps)
-        rate = float(stream.average_rate or stream.guessed_rate or 25)
+        self.rate = Fraction(stream.average_rate or stream.guessed_rate or 25)  # as the container says
         if self._exact:
             self._stamps = np.sort(np.array(stamps, np.int64))
             self._starts = np.sort(np.array([pts for pts, key in packets if key], np.int64))
             self.times = (self._stamps - (stream.start_time or 0)) * float(stream.time_base or 0)
         else:  # old containers do not say when a frame is shown: frames are counted as they come
-            self.times = np.arange(len(packets)) / rate
+            self.times = np.arange(len(packets)) / float(self.rate)
         span = float(self.times[-1] - self.times[0])
-        fps = (len(packets) - 1) / span if len(packets) > 1 and span > 0 else rate
+        fps = (len(packets) - 1) / span if len(packets) > 1 and span > 0 else float(self.rate)
         self.info = VideoInfo(len(packets), round(fps, 3), *self._size())
 
     def pictures(self, indices: Sequence[int] | np.ndarray) -> Iterator[Picture]:
@@ -140,12 +147,27 @@ class Video:
         last = int(self._stamps[wanted[-1]])
         for group in self._groups(wanted):
             end = int(self._stamps[group[-1]])
-            self._container.seek(int(self._stamps[group[0]]), stream=self._stream)
-            for frame in self._decode(self._container.demux(self._stream), position):
-                if frame.pts in position:
-                    yield position.pop(frame.pts), frame
-                if frame.pts is not None and (frame.pts >= end or frame.pts > last):
+            for stamp, frame in self._from(int(self._stamps[group[0]]), position):
+                if stamp in position:
+                    yield position.pop(stamp), frame
+                if stamp is not None and (stamp >= end or stamp > last):
                     break
+
+    def _from(self, stamp: int, needed: dict[int, int]) -> Iterator[tuple[int | None, av.VideoFrame]]:
+        """Yield (stamp, frame) from a stamp on; where the container lands behind it, go back start by start."""
+        before = int(np.searchsorted(self._starts, stamp, side="right"))
+        for target in (stamp, *self._starts[max(0, before - STEPS_BACK) : max(0, before - 1)][::-1].tolist(), None):
+            if target is None:
+                self._container.seek(0)
+            else:
+                self._container.seek(target, stream=self._stream)
+            frames = self._decode(self._container.demux(self._stream), needed)
+            first = next(frames, None)
+            if target is None or (first is not None and first.pts is not None and first.pts <= stamp):
+                break
+        if first is not None:
+            yield first.pts, first
+        yield from ((frame.pts, frame) for frame in frames)
 
     def _groups(self, wanted: list[int]) -> list[list[int]]:
         """Split the wanted frames where a jump to a later start saves decoding."""
@@ -209,7 +231,10 @@ def read_frames(path: Path, indices: Sequence[int]) -> Iterator[tuple[int, float
 
 def read_image(path: Path) -> np.ndarray:
     """Read an image file as RGB uint8 (H, W, 3)."""
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    try:
+        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    except cv2.error as error:  # more pixels than OpenCV takes
+        raise BadVideo(f"{path} cannot be read as an image ({error.err})") from error
     if image is None:
         raise BadVideo(f"{path} is missing or is not an image that can be read")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
@@ -221,6 +246,8 @@ def _stream(container: av.container.InputContainer, path: Path) -> av.VideoStrea
     if not container.streams.video:
         raise BadVideo(f"{path} holds no video stream", "not_a_video")
     stream = container.streams.video[0]
+    if stream.codec_context is None:
+        raise BadVideo(f"{path} is coded in a way that this build of PyAV cannot decode: code it anew", "no_decoder")
     stream.codec_context.thread_count = 1  # work is spread over videos, not within one
     _refuse_large(path, stream.codec_context.width, stream.codec_context.height)
     return stream

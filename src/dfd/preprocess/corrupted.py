@@ -1,6 +1,5 @@
 """Face crops of corrupted videos: full frames are corrupted, then cut at the places found on the clean ones."""
 
-import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dfd.core.cores import cores
 from dfd.core.errors import DfdError
 from dfd.core.manifest import Manifest
 from dfd.core.records import Record
@@ -24,7 +24,8 @@ from dfd.preprocess.runner import progress_bar, start_worker
 def corrupted(
     records: Sequence[Record], clean: Path, kind: str, levels: Sequence[int], size: int, workers: int | None = None
 ) -> dict[int, Manifest]:
-    """Return, per level, the records with crops of their corrupted videos; what is on disk already is not made again.
+    """Return, per level, the records with crops of their corrupted videos; what is on disk already is not made again
+    unless the clean crops were.
 
     `clean` is the folder of the clean crops, whose boxes are used: a corruption moves no face. Crops go to folders
     beside it, named by what was done.
@@ -33,10 +34,13 @@ def corrupted(
     jobs = []
     for record in records:
         paths = {level: crop_path(folder, record) for level, folder in folders.items()}
-        missing = {level: path for level, path in paths.items() if not path.is_file()}
+        cut_at = _written(clean / record.assets["crops"])
+        missing = {level: path for level, path in paths.items() if _written(path) < cut_at}
         jobs += [(record, missing)] if missing else []
     _run(jobs, clean, kind, size, workers)
-    return {level: Manifest(tuple(_placed(r, folder) for r in records), folder) for level, folder in folders.items()}
+    return {
+        level: Manifest(tuple(_placed(r, clean, folder) for r in records), folder) for level, folder in folders.items()
+    }
 
 
 def folder_of(clean: Path, kind: str, level: int) -> Path:
@@ -44,8 +48,15 @@ def folder_of(clean: Path, kind: str, level: int) -> Path:
     return clean.parent / f"{clean.name}-{kind}{level}-{strength(kind, level):g}-v{VERSION}"
 
 
-def _placed(record: Record, folder: Path) -> Record:
-    return replace(record, assets={"crops": crop_path(folder, record).relative_to(folder).as_posix()})
+def _placed(record: Record, clean: Path, folder: Path) -> Record:
+    """Return a record with its corrupted crops; landmarks and masks stay those of the clean ones."""
+    assets = {kind: (clean / path).absolute().as_posix() for kind, path in record.assets.items()}
+    return replace(record, assets=assets | {"crops": crop_path(folder, record).relative_to(folder).as_posix()})
+
+
+def _written(path: Path) -> int:
+    """Return when a file was written; 0 if there is none."""
+    return path.stat().st_mtime_ns if path.is_file() else 0
 
 
 Job = tuple[Record, Mapping[int, Path]]
@@ -54,7 +65,7 @@ Job = tuple[Record, Mapping[int, Path]]
 def _run(jobs: Sequence[Job], clean: Path, kind: str, size: int, workers: int | None) -> None:
     if not jobs:
         return
-    count = min(workers or os.cpu_count() or 1, len(jobs))
+    count = min(workers or cores(), len(jobs))
     if count == 1:
         for record, paths in jobs:
             _one(record, paths, clean, kind, size)

@@ -22,9 +22,10 @@ from dfd.data.video import IMAGE_SUFFIXES, BadVideo, Picture, Video, open_video,
 from dfd.preprocess.faces import Detections, FaceDetector, detection_scale
 from dfd.preprocess.tracks import Main, Track, interpolate, link, main_tracks
 
-VERSION = 2  # of what this file does with a video: raise it when the crops change
+VERSION = 3  # of what this file does with a video: raise it when the crops change
 BATCH = 16  # pictures that wait to be looked at
 HELD = 256 * 2**20  # bytes of decoded frames that wait to be cut
+PLACES = (*FACE_BOX, *CROP_BOX, *LANDMARKS)  # columns in pixels of the frame
 READING = ("view_margin", "align")  # options that change what is shown of a crop, but not what is stored
 
 Looking = Generator[list[np.ndarray], list[Detections], Any]
@@ -124,11 +125,19 @@ def cut(image: np.ndarray | Picture, box: np.ndarray, size: int) -> np.ndarray:
 class Cutting:
     """The work on one file, as a generator of what it wants looked at; afterwards `table`, `facts` and `images`."""
 
-    def __init__(self, path: Path, options: CropOptions, original: Table | None = None, held: int = HELD) -> None:
+    def __init__(
+        self,
+        path: Path,
+        options: CropOptions,
+        original: Table | None = None,
+        held: int = HELD,
+        original_size: tuple[int, int] | None = None,
+    ) -> None:
         self.path, self.options, self.original, self.room = path, options, original, held
+        self.original_size = original_size  # width and height; None: as this file
         self.detections: dict[int, Detections] | None = None
         self.table: dict[str, np.ndarray] = {}
-        self.facts: dict[str, float] = {}
+        self.facts: dict[str, Any] = {}
         self._pictures: dict[int, Picture | np.ndarray] | None = {}
 
     def look(self) -> Looking:
@@ -143,10 +152,11 @@ class Cutting:
             if video.info.frames < self.options.min_frames:
                 least = self.options.min_frames
                 raise BadVideo(f"{self.path} has {video.info.frames} frames; wanted are {least}", "too_short")
-            if self.original is None:
+            boxes = self._boxes(video.info.width, video.info.height)
+            if boxes is None:
                 yield from self._find(video, keep)
             else:
-                self._follow(video, keep, self.original)
+                self._follow(video, boxes)
 
     def images(self) -> Iterator[tuple[int, np.ndarray]]:
         """Yield (row, crop) of every valid row; a frame that turns out not to be decodable loses its validity."""
@@ -168,11 +178,23 @@ class Cutting:
         height, width = image.shape[:2]
         self.facts = {"frames": 1, "fps": 25.0, "width": width, "height": height}
         self._pictures = {0: image}
-        if self.original is None:
+        boxes = self._boxes(width, height)
+        if boxes is None:
             self.detections = self.detections or {0: (yield [image])[0]}
             self._lay_out(np.zeros(1, int), np.zeros(1), (width, height), 0)
         else:
-            self.table = {name: column[:1].copy() for name, column in self.original.items()}
+            self.table = {name: column[:1].copy() for name, column in boxes.items()}
+
+    def _boxes(self, width: int, height: int) -> Table | None:
+        """Return the original's table in pixels of this file; none where faces have to be found here."""
+        if self.original is None or self.original_size in (None, (width, height)):
+            return self.original
+        across, down = self.original_size  # type: ignore[misc]
+        if abs(width * down - height * across) > across + down:  # more than rounding a side to whole pixels makes
+            self.facts["found_anew"] = True
+            return None
+        scales = {name: height / down if "y" in name else width / across for name in PLACES}
+        return {name: column * scales[name] if name in scales else column for name, column in self.original.items()}
 
     def _find(self, video: Video, keep: np.ndarray) -> Looking:
         look = [] if self.detections is not None else look_frames(video.times, keep, self.options).tolist()
@@ -195,9 +217,9 @@ class Cutting:
         size = (video.info.width, video.info.height)
         self._lay_out(keep, video.times[keep], size, self.options.max_gap * video.info.fps)
 
-    def _follow(self, video: Video, keep: np.ndarray, original: Table) -> None:
-        """Take the boxes of the original, so that pixels correspond; frames beyond its own are left out."""
-        rows = np.flatnonzero(np.isin(original["frame"], keep) & original["valid"])
+    def _follow(self, video: Video, original: Table) -> None:
+        """Take the frames and boxes of the original, so that pixels correspond; what this file lacks is left out."""
+        rows = np.flatnonzero((original["frame"] < video.info.frames) & original["valid"])
         if not len(rows):
             raise BadVideo(f"{self.path} shares no frame with its original", "too_short")
         self.table = {name: column[rows].copy() for name, column in original.items()}
@@ -229,13 +251,20 @@ class Cutting:
             yield from ((picture.index, picture) for picture in video.pictures(frames))
 
 
-def crop_video(path: Path, options: CropOptions, detector: FaceDetector, original: Table | None = None) -> Crops:
+def crop_video(
+    path: Path,
+    options: CropOptions,
+    detector: FaceDetector,
+    original: Table | None = None,
+    original_size: tuple[int, int] | None = None,
+) -> Crops:
     """Cut the main faces out of a video or image file.
 
-    With `original`, the table of the video that a fake was made from, its boxes are used and nothing is detected, so
-    that the pixels of the two correspond; where the two differ in length, frames beyond the original's are left out.
+    With `original`, the table of the video that a fake was made from, its frames and boxes are used and nothing is
+    detected, so that the pixels of the two correspond; frames that the fake lacks are left out. A fake that is larger
+    or smaller than `original_size` (width, height) has larger or smaller boxes; one of another shape is looked at.
     """
-    work = Cutting(path, options, original)
+    work = Cutting(path, options, original, original_size=original_size)
     drive(work.look(), detector)
     images = dict(work.images())
     return Crops(work.table, images)

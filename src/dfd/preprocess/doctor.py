@@ -19,6 +19,7 @@ from dfd.preprocess.pipeline import write_table
 from dfd.preprocess.runner import Engine, Item, attempt, run
 
 PART = 256  # files in one part of the table
+NOTHING = {"frames": 0, "fps": 0.0, "width": 0, "height": 0, "reason": "", "detail": ""}
 COLUMNS = ("video", "frames", "fps", "width", "height", "bytes", "reason", "detail")
 
 Expected = Mapping[str, Mapping[str, int]]
@@ -33,8 +34,8 @@ def examine(records: Sequence[Record], folder: Path, engine: Engine) -> pd.DataF
         digest = hashlib.sha256(json.dumps(files).encode()).hexdigest()[:16]
         given = {"files": files, "limit": engine.limit}
         items.append(Item(digest, folder, folder / "probe" / f"{digest}.parquet", given))
-    failures = run("probe", items, examine_part, engine, f"opening {records[0].dataset} (x{PART})")
-    assert not failures, failures
+    failed = run("probe", items, examine_part, engine, f"opening {records[0].dataset} (x{PART})")
+    _one_by_one([item for item in items if item.video in {failure.video for failure in failed}], engine)
     table = pd.concat([pd.read_parquet(item.target) for item in items], ignore_index=True)
     write_table(table.to_dict("records"), folder / "probe.parquet", COLUMNS)
     return table
@@ -47,6 +48,30 @@ def examine_part(items: Sequence[Item]) -> list[Failure]:
         rows = [_row(name, path, size, item.given["limit"]) for name, path, size in item.given["files"]]
         write_table(rows, item.target, COLUMNS)
     return []
+
+
+def _one_by_one(parts: Sequence[Item], engine: Engine) -> None:
+    """Write the table of parts that hold a file which ended its reader: every file is looked at in a process alone."""
+    for part in parts:
+        alone = [
+            Item(
+                f"{part.video}-{number}",
+                Path(file[1]),
+                part.target.with_suffix(f".{number}"),
+                {**part.given, "files": [file]},
+            )
+            for number, file in enumerate(part.given["files"])
+        ]
+        failed = {failure.video: failure for failure in run("probe", alone, examine_part, engine, "one by one")}
+        rows = []
+        for item, (name, _, size) in zip(alone, part.given["files"], strict=True):
+            if item.video in failed:
+                rows.append(_refused(name, size, failed[item.video]))
+            else:
+                rows += pd.read_parquet(item.target).to_dict("records")
+        write_table(rows, part.target, COLUMNS)
+        for item in alone:
+            item.target.unlink(missing_ok=True)
 
 
 def counts(records: Sequence[Record]) -> Counter:
@@ -95,10 +120,13 @@ def _row(video: str, path: str, size: int, limit: float) -> dict:
         told = Failure(video, "probe", "no_frames", f"{path} holds no images") if empty else {}
     else:
         told = attempt("probe", item, limit, lambda: _facts(Path(path)))
-    if isinstance(told, Failure):
-        told = {"reason": told.reason, "detail": told.detail}
-    nothing = {"frames": 0, "fps": 0.0, "width": 0, "height": 0, "reason": "", "detail": ""}
-    return {"video": video, "bytes": size, **nothing, **told}
+    return (
+        _refused(video, size, told) if isinstance(told, Failure) else {**NOTHING, "video": video, "bytes": size, **told}
+    )
+
+
+def _refused(video: str, size: int, failure: Failure) -> dict:
+    return {**NOTHING, "video": video, "bytes": size, "reason": failure.reason, "detail": failure.detail}
 
 
 def _facts(path: Path) -> dict:

@@ -50,16 +50,18 @@ class MtcnnDetector:
         self.smallest, self.batch = smallest, batch
 
     def detect(self, images: Sequence[np.ndarray]) -> list[Detections]:
-        """Return the faces of each image; images of one size that follow each other share a batch."""
+        """Return the faces of each image; only images of one size share a batch."""
         scales = [detection_scale(image.shape[1], image.shape[0]) for image in images]
         small = [_resized(image, scale) for image, scale in zip(images, scales, strict=True)]
         found = [NONE] * len(images)
-        order = sorted(range(len(images)), key=lambda i: small[i].shape)
-        for start in range(0, len(order), self.batch):
-            chosen = order[start : start + self.batch]
-            short = min(min(small[i].shape[:2]) for i in chosen)
-            for position, faces in zip(chosen, self._detect([small[i] for i in chosen], short), strict=True):
-                found[position] = faces.scaled(1 / scales[position])
+        of_size: dict[tuple[int, ...], list[int]] = {}
+        for position, image in enumerate(small):
+            of_size.setdefault(image.shape[:2], []).append(position)
+        for size, alike in of_size.items():
+            for start in range(0, len(alike), self.batch):
+                chosen = alike[start : start + self.batch]
+                for position, faces in zip(chosen, self._detect([small[i] for i in chosen], min(size)), strict=True):
+                    found[position] = faces.scaled(1 / scales[position])
         return found
 
     def _detect(self, images: list[np.ndarray], short_side: int) -> list[Detections]:

@@ -3,7 +3,7 @@
 import csv
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from dfd.core.manifest import Manifest
@@ -16,13 +16,18 @@ TEST = -1  # of no fold: his code never sees it
 
 
 def write_folds(manifest: Manifest, path: Path) -> Path:
-    """Write a row per crop; `file` is `<frame>_<face>.png` as he names it, with faces numbered by track."""
+    """Write a row per crop; `file` is `<frame>_<face>.png` as he names it, with faces numbered by track.
+
+    A video has its bare name, as his have; where two share one, as the fakes of a pair do, all have their whole id.
+    """
+    bare = [_bare(record.id) for record in manifest.records]
+    name = _bare if len(set(bare)) == len(bare) else _whole
     part = path.with_suffix(".part")
     with part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         for record in manifest.records:
-            writer.writerows(_rows(record, manifest.folder))
+            writer.writerows(_rows(record, manifest.folder, name))
     part.replace(path)
     return path
 
@@ -39,8 +44,16 @@ def fold(record: Record) -> int:
     return 1 + int(hashlib.sha256(record.group.encode()).hexdigest()[:8], 16) % (FOLDS - 1)
 
 
-def _rows(record: Record, folder: Path) -> Iterator[tuple]:
-    video, original = (name.split("/")[-1] for name in (record.id, record.original or record.id))
+def _bare(id: str) -> str:
+    return id.rpartition("/")[2]
+
+
+def _whole(id: str) -> str:
+    return id.replace("/", "__")
+
+
+def _rows(record: Record, folder: Path, name: Callable[[str], str]) -> Iterator[tuple]:
+    video, original = name(record.id), name(record.original or record.id)
     with CropReader(folder / record.assets["crops"]) as crops:
         table = crops.table
     for frame, track, valid in zip(table["frame"], table["track"], table["valid"], strict=True):

@@ -18,7 +18,7 @@ from dfd.data.crops import CropReader, write_container
 from dfd.data.video import IMAGE_SUFFIXES
 from dfd.preprocess.crop import HELD, CropOptions, Cutting, Looking
 from dfd.preprocess.faces import Detections, FaceDetector, MtcnnDetector
-from dfd.preprocess.runner import Engine, Item, attempt, remembered, run
+from dfd.preprocess.runner import Engine, Item, attempt, remembered, run, writing
 
 log = logging.getLogger(__name__)
 
@@ -67,10 +67,19 @@ def collect(records: Sequence[Record], folder: Path, failures: Sequence[Failure]
         raise DfdError(f"no face in any of {len(records)} videos, the first because: {failures[0].detail}")
     _warn_of_losses(records, failed)
     described = [_described(record, folder) for record in usable]
+    anew = [facts["video"] for _, facts in described if facts.get("found_anew")]
+    if anew:
+        log.warning(
+            "%d fakes have another shape than their originals, for one %s: their faces were looked for, and their "
+            "pixels do not correspond",
+            len(anew),
+            anew[0],
+        )
     manifest = Manifest(tuple(record for record, _ in described), folder)
-    write_table([facts for _, facts in described], folder / VIDEOS)
-    write_table([asdict(failure) for failure in failures], folder / FAILURES, list(Failure.__dataclass_fields__))
-    manifest.write(folder / MANIFEST)
+    with writing(folder):
+        write_table([facts for _, facts in described], folder / VIDEOS)
+        write_table([asdict(failure) for failure in failures], folder / FAILURES, list(Failure.__dataclass_fields__))
+        manifest.write(folder / MANIFEST)
     return manifest, list(failures)
 
 
@@ -144,11 +153,11 @@ def detector_on(device: str) -> FaceDetector:
 def _job(item: Item, held: int) -> Looking:
     """Everything that is done with one file, as a generator of what it wants looked at."""
     options, looks = item.given["options"], item.given["looks"]
-    boxes = None
+    boxes = size = None
     if item.given["original"] is not None and item.given["original"].is_file():
         with CropReader(item.given["original"]) as crops:
-            boxes = crops.table
-    work = Cutting(item.source, options, boxes, held)
+            boxes, size = crops.table, (crops.facts["width"], crops.facts["height"])
+    work = Cutting(item.source, options, boxes, held, size)
     if boxes is None and looks.is_file():
         work.detections = read_looks(looks)
     known = work.detections is not None
@@ -200,6 +209,8 @@ def _finished(records: Sequence[Record], folder: Path) -> tuple[Manifest, list[F
         return None
     manifest, failures = Manifest.read(folder / MANIFEST), read_failures(folder)
     known = {record.id: record for record in manifest.records}
+    if not all(crop_path(folder, record).is_file() for record in manifest.records):
+        return None  # a damaged one was deleted, to be made again
     failed = {failure.video for failure in failures}
     if {record.id for record in records} - failed != set(known):
         return None

@@ -4,6 +4,7 @@ What a file makes appears whole or not at all, so a file whose output exists is 
 where the output would be, until the file that failed changes.
 """
 
+import errno
 import json
 import logging
 import os
@@ -23,13 +24,22 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from dfd.core.cores import cores
 from dfd.core.errors import DfdError
 from dfd.core.records import Failure
 
 log = logging.getLogger(__name__)
 
 MISSING, CRASHED, TOO_SLOW, UNEXPECTED, MEMORY = "missing_file", "crashed", "too_slow", "unexpected", "out_of_memory"
+# what a disk or its rights are to blame for, and no video
+UNWRITABLE = {
+    getattr(errno, name, None) for name in ("ENOSPC", "EDQUOT", "EFBIG", "EIO", "ESTALE", "EACCES", "EPERM", "EROFS")
+} - {None}
 Launcher = Literal["local", "ray"]
+
+
+class Late(BaseException):
+    """The time for a file is over; no `Exception`, so that nothing on the way takes it for a fault of the file."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +55,7 @@ class Engine:
     @property
     def count(self) -> int:
         """How many workers there are."""
-        return (os.cpu_count() or 1) if self.workers is None else max(1, self.workers)
+        return cores() if self.workers is None else max(1, self.workers)
 
 
 @dataclass(frozen=True)
@@ -75,7 +85,7 @@ def run(
     fresh: dict[str, Failure] = {}
     if todo:
         chunks = [todo[start : start + chunk] for start in range(0, len(todo), chunk)]
-        with progress_bar() as progress:
+        with progress_bar() as progress, writing(todo[0].target.parent):
             bar = progress.add_task(title or stage, total=len(items), completed=len(items) - len(todo))
             for done, failures in _results(chunks, work, engine, stage):
                 for failure in failures:
@@ -87,7 +97,7 @@ def run(
 
 
 def attempt(stage: str, item: Item, limit: float, step: Callable[[], Any]) -> Failure | Any:
-    """Do one step of an item's work; whatever is wrong with it is a failure of this item alone."""
+    """Do one step of an item's work; whatever is wrong with the file is a failure of this item alone."""
     if not item.source.is_file():
         return Failure(item.video, stage, MISSING, f"no file at {item.source}")
     try:
@@ -97,12 +107,37 @@ def attempt(stage: str, item: Item, limit: float, step: Callable[[], Any]) -> Fa
         return stop
     except DfdError as error:
         return Failure(item.video, stage, getattr(error, "reason", "decode_error"), str(error))
-    except TimeoutError:
-        return Failure(item.video, stage, TOO_SLOW, f"{item.source} took more than {limit:.0f} s")
+    except Late:
+        return Failure(item.video, stage, TOO_SLOW, f"{item.source} took more than {limit:g} s")
     except MemoryError:
         return Failure(item.video, stage, MEMORY, f"{item.source} needs more memory than there is")
     except Exception as error:  # a file that upsets a library must not end the work on a hundred thousand others
+        if isinstance(error, OSError) and _unwritable(error):
+            raise _not_written(error, item.target) from error
         return Failure(item.video, stage, UNEXPECTED, f"{item.source}: {type(error).__name__}: {error}")
+
+
+@contextmanager
+def writing(place: Path) -> Iterator[None]:
+    """Turn a disk that is full or may not be written into one line."""
+    try:
+        yield
+    except OSError as error:
+        if _unwritable(error):
+            raise _not_written(error, place) from error
+        raise
+
+
+def _unwritable(error: OSError) -> bool:
+    # NumPy gives no number where it could not write an array
+    return error.errno in UNWRITABLE or (error.errno is None and "requested and" in str(error))
+
+
+def _not_written(error: OSError, place: Path) -> DfdError:
+    where, reason = error.filename or place, error.strerror or error
+    return DfdError(
+        f"cannot write {where} ({reason}): make room or give the right to write; the same call then goes on"
+    )
 
 
 def remembered(item: Item) -> Failure | None:
@@ -118,8 +153,8 @@ def remember(item: Item, failure: Failure) -> None:
     """Write a failure down, with what is known of the file."""
     if failure.reason in (MISSING, CRASHED, TOO_SLOW, MEMORY):
         return  # may go better next time
-    item.marker.parent.mkdir(parents=True, exist_ok=True)
     part = item.marker.with_suffix(".failed.part")
+    item.marker.parent.mkdir(parents=True, exist_ok=True)
     part.write_text(json.dumps({"failure": asdict(failure), "file": _stamp(item.source)}))
     part.replace(item.marker)
 
@@ -147,19 +182,18 @@ def _results(
     executor = _executor(engine, len(chunks))
     try:
         while waiting or flying:
-            while waiting and len(flying) < 3 * engine.count:
-                chunk = waiting.popleft()
-                flying[executor.submit(work, chunk)] = chunk
-            for future in wait(flying, return_when=FIRST_COMPLETED).done:
-                chunk = flying.pop(future)
-                try:
-                    yield chunk, future.result()
-                except _died(engine):
-                    suspects += [item for items in (chunk, *flying.values()) for item in items]
-                    flying.clear()
-                    executor.shutdown(wait=False)
-                    executor = _executor(engine, len(chunks))
-                    break
+            try:
+                while waiting and len(flying) < 3 * engine.count:
+                    flying[executor.submit(work, waiting[0])] = waiting[0]
+                    waiting.popleft()
+                for future in wait(flying, return_when=FIRST_COMPLETED).done:
+                    failures = future.result()
+                    yield flying.pop(future), failures
+            except _died(engine):  # seen when a result is asked for, or when more work is given
+                suspects += [item for items in flying.values() for item in items]
+                flying.clear()
+                executor.shutdown(wait=False)
+                executor = _executor(engine, len(chunks))
         for item in suspects:
             yield [item], _alone(item, work, engine, stage)
     finally:
@@ -240,7 +274,7 @@ def _time_limit(seconds: float) -> Iterator[None]:
         return
 
     def late(*_: object) -> None:
-        raise TimeoutError
+        raise Late
 
     try:
         before = signal.signal(signal.SIGALRM, late)

@@ -46,18 +46,20 @@ def from_csv(
     group; without the column group, every file is a group of its own.
     """
     root = existing(Path(root), "table", "give a CSV file with the columns path,label as data.root=")
-    with root.open(newline="", encoding="utf-8") as file:
+    with root.open(newline="", encoding="utf-8-sig") as file:  # Excel begins a table with a mark
         reader = csv.DictReader(file)
-        columns, rows = reader.fieldnames or [], list(reader)
+        columns, rows = reader.fieldnames or [], [(reader.line_num, row) for row in reader]
     unknown = [name for name in columns if name not in COLUMNS]
     if not {"path", "label"} <= set(columns) or unknown:
         hint = f", not {unknown[0]!r}{did_you_mean(unknown[0], COLUMNS)}" if unknown else ""
         raise DfdError(f"{root}: the columns are path,label and if you like {','.join(COLUMNS[2:])}{hint}")
-    records = list(complete([_row(row, root) for row in rows], "the table", root, allow_missing))
+    records = list(complete([_row(row, root, line) for line, row in rows], "the table", root, allow_missing))
     yield from records if "split" in columns else _carved(records, val_fraction, test_fraction)
 
 
-def _row(row: Mapping[str, str], root: Path) -> Record:
+def _row(row: Mapping[str, str], root: Path, line: int) -> Record:
+    if None in row or None in row.values():  # type: ignore[comparison-overlap]
+        raise DfdError(f"{root}:{line}: this row has more or fewer values than there are columns")
     label = LABELS.get(row["label"].strip().lower())
     if label is None:
         raise DfdError(f"{root}: {row['path']} has label {row['label']!r}; labels are 0 or real, 1 or fake")

@@ -4,13 +4,17 @@ They are read as they are, with the conventions of their authors: which splits t
 """
 
 import csv
+import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from dfd.core.errors import DfdError
 from dfd.core.records import FAKE, REAL, SPLITS, Record
 from dfd.data.datasets.layout import existing, read_json
+
+PAIR = re.compile(r"\d+_\d+")  # a fake of FaceForensics++: target and source
 
 
 def deepfakebench(
@@ -48,8 +52,24 @@ def deepfakebench(
 
 
 def tall(root: Path, lists: dict[str, str], dataset: str = "tall") -> Iterator[Record]:
-    """Yield what TALL's list files name: lines `<folder> <first frame> <last frame> <label>`, a file per split."""
-    root = existing(Path(root), "folder of face crops", "give the folder that TALL's lists start from as data.root=")
+    """Yield what TALL's list files name: lines `<folder> <first frame> <last frame> <label>`, a file per split.
+
+    A fake `071_054` and the reals 071 and 054 are one group, as in FaceForensics++.
+    """
+    records = list(_listed(Path(root), lists, dataset))
+    names = {record.group for record in records}
+    pairs = {half: _pair(name) for name in names if PAIR.fullmatch(name) for half in name.split("_")}
+    for record in records:
+        yield replace(record, group=pairs.get(record.group) or _pair(record.group))
+
+
+def _pair(video: str) -> str:
+    return "_".join(sorted(video.split("_")))
+
+
+def _listed(root: Path, lists: dict[str, str], dataset: str) -> Iterator[Record]:
+    """Yield the lines of TALL's lists, each in a group of its folder's name."""
+    existing(root, "folder of face crops", "give the folder that TALL's lists start from as data.root=")
     for split, name in lists.items():
         if split not in SPLITS:
             raise DfdError(f"data.index.lists: {split!r} is no split; there are {', '.join(SPLITS)}")
@@ -62,8 +82,7 @@ def tall(root: Path, lists: dict[str, str], dataset: str = "tall") -> Iterator[R
             existing(root / folder, "folder of frames", f"it is named in {path}:{number}")
             video, method = PurePosixPath(folder).name, PurePosixPath(folder).parts[0] if label else "real"
             assets = {"crops": folder}
-            group = "_".join(sorted(video.split("_")))
-            yield Record(f"{split}/{folder}", dataset, split, label, str(root / folder), group, method, assets=assets)
+            yield Record(f"{split}/{folder}", dataset, split, label, str(root / folder), video, method, assets=assets)
 
 
 def winner(root: Path, val_fold: int = 0, test_fold: int | None = None) -> Iterator[Record]:

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -19,6 +18,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from dfd.core.cores import cores
 from dfd.core.errors import DfdError
 from dfd.core.records import SPLITS
 from dfd.data.sample.forgeries import FAMILIES, Forgery, Shot
@@ -184,7 +184,7 @@ LAYOUTS: dict[str, Callable[[Path, int], list[Job]]] = {
 
 def _render(jobs: Sequence[Job], root: Path, seed: tuple[int, int], dataset: str, workers: int | None) -> None:
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    count = min(workers or os.cpu_count() or 1, len(jobs))
+    count = min(workers or cores(), len(jobs))
     with (
         Progress(*columns, console=Console(stderr=True)) as progress,
         ProcessPoolExecutor(count, get_context("spawn")) as pool,

@@ -45,7 +45,7 @@ class Scoring(pl.LightningModule):
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Leave on the CPU what only it reads: some devices have no float64, and none need wait for it."""
-        stays = {name: batch[name] for name in ("t", "draw")}  # type: ignore[literal-required]
+        stays = {name: values for name, values in batch.items() if name in ("t", "draw")}
         goes = {name: values for name, values in batch.items() if name not in stays}
         return super().transfer_batch_to_device(goes, device, dataloader_idx) | stays
 

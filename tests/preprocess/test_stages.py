@@ -17,7 +17,7 @@ from dfd.core.errors import DfdError
 from dfd.core.manifest import Manifest
 from dfd.core.records import InputSpec, Record
 from dfd.data.align import TEMPLATE, show, similarity, template
-from dfd.data.crops import CropReader, write_crops
+from dfd.data.crops import CROP_BOX, FACE_BOX, CropReader, write_crops
 from dfd.data.datasets import ffpp
 from dfd.data.views import FaceViews, Showing, Visit
 from dfd.preprocess.crop import CropOptions
@@ -121,6 +121,17 @@ def test_a_similarity_is_recovered(angle, scale, x, y):
     turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     matrix = similarity(TEMPLATE, TEMPLATE @ turn.T + [x, y])
     np.testing.assert_allclose(matrix, np.hstack([turn, [[x], [y]]]), atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [24, 32, 64, 160])
+def test_a_margin_of_the_readers_moves_nothing(size):
+    """The stored margin asked for by name is the whole crop, to a fraction of a pixel."""
+    ramp = np.add.outer(np.arange(128.0), np.arange(128.0))[..., None].repeat(3, 2).round().astype(np.uint8)
+    face, stored = (20.0, 20.0, 120.0, 120.0), (5.0, 5.0, 135.0, 135.0)
+    table = {name: np.array([value]) for name, value in zip((*FACE_BOX, *CROP_BOX), (*face, *stored), strict=True)}
+    whole, named = (show(ramp, table, 0, size, margin).astype(float) for margin in (None, 0.3))
+    inner = slice(4, -4)
+    assert abs((named - whole)[inner, inner].mean()) < 0.15
 
 
 def test_aligned_eyes_are_level_and_margins_shrink(made):

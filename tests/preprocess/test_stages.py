@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -103,6 +104,19 @@ def test_a_face_that_was_not_swapped_is_repaired(noise, tmp_path):
     assert seen("relabel") == {(1, True), (0, False)}
     main = FaceViews([record], tmp_path, InputSpec("image", 48), 8)[Visit(0)]["pixels"]
     assert main.reshape(8, -1).any(1).all()  # evaluation shows the main face only
+
+
+def test_fakes_without_a_swapped_face_are_counted(made, tmp_path, caplog):
+    records = [record for record in made.records if record.group == made.records[0].group]
+    copies = [replace(record, original=None if record.label == 0 else record.original, path="") for record in records]
+    folder = tmp_path / "out"
+    for record in records:
+        source = next(r for r in records if r.id == (record.original or record.id))
+        (folder / record.assets["crops"]).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(made.folder / source.assets["crops"], folder / record.assets["crops"])  # nothing was changed
+    make_masks(Manifest(tuple(copies), folder), ENGINE)
+    fakes = sum(record.label for record in records)
+    assert f"{fakes} of {fakes} fakes have no face that was swapped" in caplog.text
 
 
 def test_landmarks_are_seen_on_every_crop(made):

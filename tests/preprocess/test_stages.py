@@ -18,7 +18,7 @@ from dfd.core.errors import DfdError
 from dfd.core.manifest import Manifest
 from dfd.core.records import InputSpec, Record
 from dfd.data.align import TEMPLATE, show, similarity, template
-from dfd.data.crops import CROP_BOX, FACE_BOX, CropReader, write_crops
+from dfd.data.crops import CROP_BOX, FACE_BOX, CropReader, write_container, write_crops
 from dfd.data.datasets import ffpp
 from dfd.data.views import FaceViews, Showing, Visit
 from dfd.preprocess.crop import CropOptions
@@ -104,6 +104,25 @@ def test_a_face_that_was_not_swapped_is_repaired(noise, tmp_path):
     assert seen("relabel") == {(1, True), (0, False)}
     main = FaceViews([record], tmp_path, InputSpec("image", 48), 8)[Visit(0)]["pixels"]
     assert main.reshape(8, -1).any(1).all()  # evaluation shows the main face only
+
+
+def test_masks_of_a_fake_of_another_size_or_shape(made, tmp_path):
+    fake = next(record for record in made.records if record.label)
+    original = next(record for record in made.records if record.id == fake.original)
+    masks = {}
+    for name, size, facts in (("half", 0.5, {}), ("anew", 1, {"found_anew": True})):
+        folder = tmp_path / name
+        for record, factor in ((fake, size), (original, 1)):
+            with CropReader(made.folder / record.assets["crops"]) as crops:
+                rows = np.flatnonzero(crops.table["valid"])
+                images = [cv2.resize(i, None, fx=factor, fy=factor) for i in crops.read(rows)]
+                path = folder / record.assets["crops"]
+                write_container(path, crops.table, zip(rows, images, strict=True), facts={**crops.facts, **facts})
+        masks[name] = make_masks(Manifest((replace(fake, path=""), original), folder), ENGINE)
+    assert masks["half"] == []
+    with CropReader(tmp_path / "half" / "masks" / f"{fake.id}.zip") as halves:
+        assert halves.table["valid"].sum() == 4
+    assert [(failure.video, failure.reason) for failure in masks["anew"]] == [(fake.id, "other_shape")]
 
 
 def test_fakes_without_a_swapped_face_are_counted(made, tmp_path, caplog):

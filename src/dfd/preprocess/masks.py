@@ -16,8 +16,9 @@ import numpy as np
 
 from dfd.core.manifest import Manifest
 from dfd.core.records import FAKE, Failure, Record
+from dfd.data.align import fit
 from dfd.data.crops import CROP_BOX, CropReader, write_container
-from dfd.data.video import open_video
+from dfd.data.video import BadVideo, open_video
 from dfd.preprocess.crop import cut
 from dfd.preprocess.pipeline import asset_path, crop_path
 from dfd.preprocess.runner import Engine, Item, attempt, run
@@ -107,13 +108,14 @@ def swapped(masks: dict[int, np.ndarray], of_track: np.ndarray) -> bool:
 
 
 def _from_pair(fake: CropReader, original: Path) -> Iterator[tuple[int, np.ndarray]]:
+    if fake.facts.get("found_anew"):
+        raise BadVideo(f"{fake.path} shows not the same pixels as its original, which has another shape", "other_shape")
     with CropReader(original) as source:
         place = {key: row for row, key in enumerate(_keys(source)) if source.table["valid"][row]}
         for row, key in enumerate(_keys(fake)):
             if fake.table["valid"][row] and key in place:
                 (a,), (b,) = source.read([place[key]]), fake.read([row])
-                if a.shape == b.shape:
-                    yield row, difference(a, b)
+                yield row, difference(fit(a, b.shape[0]), b)  # a fake of another size has crops of another size
 
 
 def _from_video(path: Path, fake: CropReader) -> Iterator[tuple[int, np.ndarray]]:

@@ -46,6 +46,23 @@ def test_a_container_that_is_made_anew_is_read_anew(tmp_path):
         assert kept.read(2) is None
 
 
+def test_a_frame_that_is_overwritten_is_read_anew(tmp_path):
+    folder, image = tmp_path / "frames", np.full((4, 4, 3), 7, np.uint8)
+    folder.mkdir()
+    for number in range(2):
+        (folder / f"{number}.png").write_bytes(b"frame")
+        os.utime(folder / f"{number}.png", (number, number))
+    for written in (None, 2):
+        if written:
+            (folder / "0.png").write_bytes(b"other")  # of the same size: the folder knows nothing of it
+            os.utime(folder / "0.png", (written, written))
+        with ShownCrops(tmp_path / "kept.raw", folder, 4) as kept:
+            assert kept.read(0) is None
+            kept.write(0, image)
+    with ShownCrops(tmp_path / "kept.raw", folder, 4) as kept:
+        assert (kept.read(0) == image).all()
+
+
 def test_a_full_disk_is_named(tmp_path, monkeypatch):
     (tmp_path / "crops.zip").write_bytes(b"crops")
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from dfd.core.errors import DfdError
 from dfd.core.manifest import Manifest
 from dfd.core.records import InputSpec, Record
 from dfd.data.align import TEMPLATE, show, similarity, template
-from dfd.data.crops import CropReader, write_crops
+from dfd.data.crops import CROP_BOX, FACE_BOX, CropReader, write_container, write_crops
 from dfd.data.datasets import ffpp
 from dfd.data.views import FaceViews, Showing, Visit
 from dfd.preprocess.crop import CropOptions
@@ -105,6 +106,38 @@ def test_a_face_that_was_not_swapped_is_repaired(noise, tmp_path):
     assert main.reshape(8, -1).any(1).all()  # evaluation shows the main face only
 
 
+def test_masks_of_a_fake_of_another_size_or_shape(made, tmp_path):
+    fake = next(record for record in made.records if record.label)
+    original = next(record for record in made.records if record.id == fake.original)
+    masks = {}
+    for name, size, facts in (("half", 0.5, {}), ("anew", 1, {"found_anew": True})):
+        folder = tmp_path / name
+        for record, factor in ((fake, size), (original, 1)):
+            with CropReader(made.folder / record.assets["crops"]) as crops:
+                rows = np.flatnonzero(crops.table["valid"])
+                images = [cv2.resize(i, None, fx=factor, fy=factor) for i in crops.read(rows)]
+                path = folder / record.assets["crops"]
+                write_container(path, crops.table, zip(rows, images, strict=True), facts={**crops.facts, **facts})
+        masks[name] = make_masks(Manifest((replace(fake, path=""), original), folder), ENGINE)
+    assert masks["half"] == []
+    with CropReader(tmp_path / "half" / "masks" / f"{fake.id}.zip") as halves:
+        assert halves.table["valid"].sum() == 4
+    assert [(failure.video, failure.reason) for failure in masks["anew"]] == [(fake.id, "other_shape")]
+
+
+def test_fakes_without_a_swapped_face_are_counted(made, tmp_path, caplog):
+    records = [record for record in made.records if record.group == made.records[0].group]
+    copies = [replace(record, original=None if record.label == 0 else record.original, path="") for record in records]
+    folder = tmp_path / "out"
+    for record in records:
+        source = next(r for r in records if r.id == (record.original or record.id))
+        (folder / record.assets["crops"]).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(made.folder / source.assets["crops"], folder / record.assets["crops"])  # nothing was changed
+    make_masks(Manifest(tuple(copies), folder), ENGINE)
+    fakes = sum(record.label for record in records)
+    assert f"{fakes} of {fakes} fakes have no face that was swapped" in caplog.text
+
+
 def test_landmarks_are_seen_on_every_crop(made):
     for record in made.records:
         points = np.load(made.folder / record.assets["landmarks"])
@@ -121,6 +154,17 @@ def test_a_similarity_is_recovered(angle, scale, x, y):
     turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     matrix = similarity(TEMPLATE, TEMPLATE @ turn.T + [x, y])
     np.testing.assert_allclose(matrix, np.hstack([turn, [[x], [y]]]), atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [24, 32, 64, 160])
+def test_a_margin_of_the_readers_moves_nothing(size):
+    """The stored margin asked for by name is the whole crop, to a fraction of a pixel."""
+    ramp = np.add.outer(np.arange(128.0), np.arange(128.0))[..., None].repeat(3, 2).round().astype(np.uint8)
+    face, stored = (20.0, 20.0, 120.0, 120.0), (5.0, 5.0, 135.0, 135.0)
+    table = {name: np.array([value]) for name, value in zip((*FACE_BOX, *CROP_BOX), (*face, *stored), strict=True)}
+    whole, named = (show(ramp, table, 0, size, margin).astype(float) for margin in (None, 0.3))
+    inner = slice(4, -4)
+    assert abs((named - whole)[inner, inner].mean()) < 0.15
 
 
 def test_aligned_eyes_are_level_and_margins_shrink(made):

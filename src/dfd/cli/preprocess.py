@@ -60,12 +60,12 @@ def preprocess(cfg: DictConfig) -> None:
     if {"landmarks", "masks"} & set(stages):
         more = []
         for name, part in parts.items():
-            failures = _marks(prepare_data(part, data_dir, allow, engine=engine), stages, engine)
-            more += [
-                replace(failure, video=f"{name}/{failure.video}" if name else failure.video) for failure in failures
-            ]
-        prepared = prepare_data(data, data_dir, allow, engine=engine)  # type: ignore[arg-type]
-        prepared = replace(prepared, failures=prepared.failures + more)
+            one = prepare_data(part, data_dir, allow, engine=engine) if name else prepared
+            manifest, failures = _marks(one, stages, engine)
+            more += [replace(f, video=f"{name}/{f.video}" if name else f.video) for f in failures]
+        if data.get("parts"):  # side by side once more, with what they have now
+            manifest = prepare_data(data, data_dir, allow, engine=engine).manifest  # type: ignore[arg-type]
+        prepared = replace(prepared, manifest=manifest, failures=prepared.failures + more)
     _tables(prepared.manifest, stages, cfg.against, console)
     _show(prepared, console)
 
@@ -132,8 +132,8 @@ def share(
     console.print("when all shares are done, the same call without shard= collects the tables")
 
 
-def _marks(prepared: Prepared, stages: list[str], engine: "Engine") -> list[Failure]:
-    """Add landmarks and masks to the crops of one dataset, and bring its manifest up to date; return what failed."""
+def _marks(prepared: Prepared, stages: list[str], engine: "Engine") -> tuple[Manifest, list[Failure]]:
+    """Add landmarks and masks to the crops of one dataset; return its manifest, brought up to date, and what failed."""
     from dfd.preprocess.pipeline import collect
 
     manifest, failures = prepared.manifest, list[Failure]()
@@ -146,8 +146,8 @@ def _marks(prepared: Prepared, stages: list[str], engine: "Engine") -> list[Fail
         from dfd.preprocess.masks import make_masks
 
         failures += make_masks(manifest, engine)
-    collect([replace(record, assets={}) for record in manifest.records], manifest.folder, prepared.failures)
-    return failures
+    bare = [replace(record, assets={}) for record in manifest.records]
+    return collect(bare, manifest.folder, prepared.failures)[0], failures
 
 
 def _refuse_others(manifest: Manifest, needing: set[str]) -> None:

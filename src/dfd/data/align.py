@@ -7,6 +7,8 @@ import numpy as np
 
 from dfd.data.crops import CROP_BOX, FACE_BOX, LANDMARKS
 
+VERSION = 2  # of what is shown: raise it when the pixels change
+
 # eyes, nose and corners of the mouth in a face of 112 pixels, as ArcFace (Deng et al. 2019) lays them
 TEMPLATE = np.array(
     [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
@@ -98,4 +100,6 @@ def _warped(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
         factor = np.array([image.shape[1] / width, image.shape[0] / height])
         image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
         matrix, scale = np.hstack([matrix[:, :2] * factor, matrix[:, 2:]]), scale * 2
+    # places are told from the corner of the first pixel, OpenCV warps from its centre
+    matrix = matrix + [[0, 0, row[:2].sum() / 2 - 0.5] for row in matrix]
     return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from dfd.core.errors import DfdError
+from dfd.data.align import VERSION
 
-HEADER = 16  # bytes that say which file the crops are of: when it was written, and its size
+HEADER = 24  # bytes that say what the crops are of: when it was written, its size, and how crops are shown
 
 
 class ShownCrops:
@@ -19,8 +20,7 @@ class ShownCrops:
     def __init__(self, path: Path, of: Path, side: int) -> None:
         self.path, self.side = path, side
         self._slot = side * side * 3 + 1
-        about = of.stat()
-        stamp = np.array([about.st_mtime_ns, about.st_size], np.int64).tobytes()
+        stamp = np.array([*_newest_and_size(of), VERSION], np.int64).tobytes()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
@@ -52,3 +52,13 @@ class ShownCrops:
 
     def _explained(self, error: OSError) -> DfdError:
         return DfdError(f"{self.path}: {error.strerror}: give data.loader.cache another folder, or go without")
+
+
+def _newest_and_size(path: Path) -> tuple[int, int]:
+    """Return when a file, or the newest in a folder, was written, and all bytes; a folder alone misses overwriting."""
+    if path.is_dir():
+        with os.scandir(path) as entries:
+            files = [entry.stat() for entry in entries]
+    else:
+        files = [path.stat()]
+    return max((file.st_mtime_ns for file in files), default=0), sum(file.st_size for file in files)

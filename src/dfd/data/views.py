@@ -42,7 +42,7 @@ class Showing(NamedTuple):
 
     `margin` and `align` are applied when a crop is read. `actors` is "main", or "any": in training, a random one of
     the faces that were kept. `repair` says what a face of a fake is that its mask shows untouched: "none" believes
-    the label, "drop" never shows it, "relabel" calls it real.
+    the label, "drop" shows the others instead where there are any, "relabel" calls it real.
     """
 
     margin: float | None = None

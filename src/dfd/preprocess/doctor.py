@@ -120,9 +120,9 @@ def _row(video: str, path: str, size: int, limit: float) -> dict:
         told = Failure(video, "probe", "no_frames", f"{path} holds no images") if empty else {}
     else:
         told = attempt("probe", item, limit, lambda: _facts(Path(path)))
-    return (
-        _refused(video, size, told) if isinstance(told, Failure) else {**NOTHING, "video": video, "bytes": size, **told}
-    )
+    if isinstance(told, Failure):
+        return _refused(video, size, told)
+    return {**NOTHING, "video": video, "bytes": size, **told}
 
 
 def _refused(video: str, size: int, failure: Failure) -> dict:

@@ -4,6 +4,7 @@ The difference is 1 - SSIM (Wang et al. 2004) per pixel, clipped to [0, 1] and n
 difference stays small on most frames was not swapped, as one of two actors in DFDC often is not.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -15,11 +16,14 @@ import numpy as np
 
 from dfd.core.manifest import Manifest
 from dfd.core.records import FAKE, Failure, Record
+from dfd.data.align import fit
 from dfd.data.crops import CROP_BOX, CropReader, write_container
-from dfd.data.video import open_video
+from dfd.data.video import BadVideo, open_video
 from dfd.preprocess.crop import cut
 from dfd.preprocess.pipeline import asset_path, crop_path
 from dfd.preprocess.runner import Engine, Item, attempt, run
+
+log = logging.getLogger(__name__)
 
 # A face was swapped where the most changed of its pixels, one in 200, differ by more than this on most frames. On the
 # sample, encoding an original again at crf 38 reaches 0.5; the slightest forgery, a mouth alone, starts at 0.76.
@@ -51,7 +55,24 @@ def make_masks(manifest: Manifest, engine: Engine) -> list[Failure]:
             given = {"original": source, "video": video, "limit": engine.limit}
             crops = manifest.folder / record.assets["crops"]
             items.append(Item(record.id, crops, asset_path(manifest.folder, "masks", record.id, ".zip"), given))
-    return run("masks", items, masks_of, engine, "masks", chunk=4)
+    failures = run("masks", items, masks_of, engine, "masks", chunk=4)
+    _warn_of_untouched([item for item in items if item.target.is_file()])
+    return failures
+
+
+def _warn_of_untouched(items: Sequence[Item]) -> None:
+    untouched = []
+    for item in items:
+        with CropReader(item.target) as masks:
+            untouched += [] if masks.facts["swapped"] else [item.video]
+    if untouched:
+        log.warning(
+            "%d of %d fakes have no face that was swapped, for one %s: repair=relabel calls them real, repair=drop "
+            "believes their label",
+            len(untouched),
+            len(items),
+            untouched[0],
+        )
 
 
 def mask_video(record: Record) -> Path | None:
@@ -87,13 +108,14 @@ def swapped(masks: dict[int, np.ndarray], of_track: np.ndarray) -> bool:
 
 
 def _from_pair(fake: CropReader, original: Path) -> Iterator[tuple[int, np.ndarray]]:
+    if fake.facts.get("found_anew"):
+        raise BadVideo(f"{fake.path} shows not the same pixels as its original, which has another shape", "other_shape")
     with CropReader(original) as source:
         place = {key: row for row, key in enumerate(_keys(source)) if source.table["valid"][row]}
         for row, key in enumerate(_keys(fake)):
             if fake.table["valid"][row] and key in place:
                 (a,), (b,) = source.read([place[key]]), fake.read([row])
-                if a.shape == b.shape:
-                    yield row, difference(a, b)
+                yield row, difference(fit(a, b.shape[0]), b)  # a fake of another size has crops of another size
 
 
 def _from_video(path: Path, fake: CropReader) -> Iterator[tuple[int, np.ndarray]]:

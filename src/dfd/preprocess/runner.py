@@ -153,8 +153,8 @@ def remember(item: Item, failure: Failure) -> None:
     """Write a failure down, with what is known of the file."""
     if failure.reason in (MISSING, CRASHED, TOO_SLOW, MEMORY):
         return  # may go better next time
-    part = item.marker.with_suffix(".failed.part")
     item.marker.parent.mkdir(parents=True, exist_ok=True)
+    part = item.marker.with_suffix(".failed.part")
     part.write_text(json.dumps({"failure": asdict(failure), "file": _stamp(item.source)}))
     part.replace(item.marker)
 

@@ -26,6 +26,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from dfd.cli import jobs
+from dfd.core.cores import cores
 from dfd.core.errors import DfdError
 
 log = logging.getLogger("dfd")
@@ -170,7 +171,7 @@ class Joblib(Elsewhere):
 
     def _environment(self, slot: int) -> dict[str, str]:
         """Give a slot its GPU and its share of the cores."""
-        threads = str(max(1, (os.cpu_count() or 1) // self.slots))
+        threads = str(max(1, cores() // self.slots))
         given = {"OMP_NUM_THREADS": threads} | dict(os.environ)
         if self.gpus:
             given["CUDA_VISIBLE_DEVICES"] = self.gpus[slot % len(self.gpus)]

@@ -28,7 +28,7 @@ def draw(cfg: DictConfig) -> None:
     network = build(without_weights(plain["model"]["network"]), allow)
     augment = build(plain["augment"], allow)
     data = build(plain["data"]["loader"], allow)(prepared.manifest, network.input, augment=augment, seed=cfg.seed)
-    path = Path(cfg.paths.output_dir) / f"preview_{prepared.source.tag}_{cfg.model.name}.png"
+    path = Path(cfg.paths.output_dir) / "previews" / f"{prepared.source.tag}_{cfg.model.name}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(path), cv2.cvtColor(preview(data), cv2.COLOR_RGB2BGR))
     sys.stdout.write(f"{path}\n")

@@ -47,7 +47,7 @@ def test_every_command_of_the_readme_runs(workplace, command):
         assert (sweep / "comparison.csv").is_file()
         assert len(pd.read_csv(sweep / "comparison.csv")) == 4
     if "preview.py" in command:
-        assert (workplace / "outputs/preview_ffpp-sample_meso.png").is_file()
+        assert (workplace / "outputs/previews/ffpp-sample_meso.png").is_file()
     if "explain=true" in command:
         assert list((workplace / "outputs/demo/predict").rglob("*_clip_explained.png"))
 
@@ -85,6 +85,7 @@ def test_a_checkpoint_alone_is_enough_from_any_folder(workplace, tmp_path):
         ("python train.py ckpt_path=last model=vit", "no run ffpp-sample_vit_"),
         ("python train.py name=demo model=meso", "holds a run already"),
         ("python train.py name=demo model=resnet50 ckpt_path=last", "is a checkpoint of another model"),
+        ("python train.py model=meso data=ffpp eval.pool=avg", "eval.pool='avg': allowed are"),
         ("python eval.py run=nowhere", "no run at .*nowhere"),
         ("python eval.py run=clip.mp4", "damaged or not a checkpoint"),
         ("python predict.py run=outputs/demo input=none.mp4", "no such file or folder"),
@@ -95,7 +96,9 @@ def test_a_checkpoint_alone_is_enough_from_any_folder(workplace, tmp_path):
 def test_what_is_wrong_is_said_in_one_line(workplace, command, message):
     (workplace / "README.txt").write_text("not a video")
     more = [*QUICK, "model.network.pretrained=false"] if "resnet50 ckpt" in command else []
+    before = (workplace / "outputs/demo/recipe.yaml").read_text()
     done = run(workplace, command, *more)
+    assert (workplace / "outputs/demo/recipe.yaml").read_text() == before
     assert done.returncode == 2, done.stderr[-2000:]
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("error: ")

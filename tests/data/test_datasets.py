@@ -197,6 +197,11 @@ def test_a_table_of_paths_and_labels(tmp_path):
             list(folder.from_csv(path))
 
 
+def test_a_table_is_a_file(tmp_path):
+    with pytest.raises(DfdError, match="is a folder: data=csv takes a CSV file"):
+        list(folder.from_csv(tmp_path))
+
+
 def test_deepfakebench_json_with_another_machines_paths(tmp_path):
     frames(tmp_path / "FaceForensics++/original_sequences/youtube/c23/frames/071", ["009.png", "000.png", "018.png"])
     frames(tmp_path / "FaceForensics++/manipulated_sequences/Deepfakes/c23/frames/071_054", ["000.png"])

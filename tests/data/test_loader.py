@@ -33,3 +33,30 @@ def test_workers_start_where_opencv_has_used_its_threads(noise, tmp_path):
     )
     assert done.returncode == 0, done.stderr[-1000:]
     assert int(done.stdout) > 0
+
+
+FAILING = """
+import pickle, sys
+from dfd.core.records import InputSpec
+from dfd.data.datamodule import FaceDataModule
+
+manifest = pickle.loads(open(sys.argv[1], "rb").read())
+batches = iter(FaceDataModule(manifest, InputSpec("image", 32), batch_size=1, workers=2).train_dataloader())
+next(batches)
+sys.kept = batches  # as the traceback of an error does
+sys.exit("an error")
+"""
+
+
+@pytest.mark.slow
+def test_a_process_that_fails_does_not_wait_for_its_workers(noise, tmp_path):
+    (tmp_path / "manifest").write_bytes(pickle.dumps(noise))
+    done = subprocess.run(
+        [sys.executable, "-c", FAILING, str(tmp_path / "manifest")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "an error" in done.stderr

@@ -26,7 +26,10 @@ def load_abstainer(run: Path, name: str | None) -> Fitted | None:
     path = Path(name) if name.endswith(".npz") else folder / f"{name}.npz"
     if not path.is_file():
         have = ", ".join(sorted(file.stem for file in folder.glob("*.npz"))) or "none"
-        raise DfdError(f"ood={name}: fitted on this run are {have}; fit it with eval.py run={run} posthoc=[{name}]")
+        raise DfdError(
+            f"ood={name}: fitted on this run are {have}; fit it with eval.py run={run} data=<what it does not know> "
+            f"posthoc=[{name}]"
+        )
     fitted = Fitted.read(path)
     if fitted.name == "ensemble":
         raise DfdError("ood=ensemble needs several runs at once: predict judges with one, choose another detector")

@@ -64,6 +64,8 @@ def command(name: str, task: Task, other: Callable[[Sequence[str]], str | None] 
         prepare()
         # Hydra then lets exceptions through instead of printing its own many lines
         os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+        if any(word.startswith("plugins=") for word in sys.argv[1:]):
+            sys.path.insert(0, str(Path.cwd()))  # as `python train.py` has it, and an installed command has not
         guarded = functools.wraps(task)(functools.partial(_guard, task))
         try:
             chosen = (other(sys.argv[1:]) if other else None) or name

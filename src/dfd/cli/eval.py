@@ -127,6 +127,12 @@ def _each(cfg: DictConfig, choices: list[str]) -> list[DictConfig]:
     return [compose("eval", [*rest, f"data={name}"]) for name in choices]
 
 
+def _other_protocol() -> str:
+    """Return what tells the folder of another protocol's report from that of the usual one."""
+    choice = HydraConfig.get().runtime.choices.get("eval")
+    return "" if choice in (None, "video") else f"-{choice}"
+
+
 def _processes(cfg: DictConfig) -> int:
     trainer: dict[str, Any] = OmegaConf.to_container(cfg.trainer, resolve=True)  # type: ignore[assignment]
     return build(trainer, allowed(()), logger=False).world_size
@@ -152,7 +158,7 @@ def _one(cfg: DictConfig, subject: Subject, protocol: Any, of_several: bool) -> 
     selection = _selection(subject, data, cfg, trainer, rows) if cfg.oracle else None
     if not is_first():
         return None
-    name = f"{prepared.source.tag}-{cfg.split}"
+    name = f"{prepared.source.tag}-{cfg.split}{_other_protocol()}"
     folder = run / "eval" / name
     if cfg.output:
         folder = Path(cfg.output) / name if of_several else Path(cfg.output)

@@ -47,4 +47,6 @@ def _told_by_the_first(environment: Mapping[str, str]) -> str:
 
 
 def _date() -> str:
-    return time.strftime("%Y%m%d-%H%M%S")
+    """Return the time, to the millisecond: a loop starts several runs in one second."""
+    now = time.time()
+    return f"{time.strftime('%Y%m%d-%H%M%S', time.localtime(now))}{int(now * 1000) % 1000:03d}"

@@ -277,4 +277,4 @@ def _needed(module: str, launcher: str, extra: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise DfdError(f'hydra/launcher={launcher} needs {module}: pip install "dfd[{extra}]"') from error
+        raise DfdError(f'hydra/launcher={launcher} needs {module}: pip install -e ".[{extra}]"') from error

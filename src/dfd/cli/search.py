@@ -318,6 +318,6 @@ def _optuna() -> Any:
     try:
         import optuna
     except ImportError as error:
-        raise DfdError('hparams_search=optuna needs Optuna: pip install "dfd[sweep]"') from error
+        raise DfdError('hparams_search=optuna needs Optuna: pip install -e ".[sweep]"') from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna

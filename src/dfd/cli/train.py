@@ -50,6 +50,7 @@ def train(cfg: DictConfig) -> float:
     sides = _sides(cfg, plain, data_dir, allow)
     if plain["model"].get("outliers"):
         prepared = outliers_for(known, plain, data_dir, allow)
+    resume = _resumed(cfg.ckpt_path, folder, plain, prepared)
     text = _open_folder(folder, cfg, recipe, known)
     started = time.time()
     data, objective = _assemble(plain, prepared, known, allow)
@@ -58,7 +59,9 @@ def train(cfg: DictConfig) -> float:
     if trainer.is_global_zero:
         runs.start_notes(folder, facts)
     with explained(folder, plain["data"]["loader"]["batch_size"]):
-        _fit(trainer, objective, data, cfg.ckpt_path, folder)
+        if resume is not None:
+            log.info("going on from %s", resume)
+        trainer.fit(objective, datamodule=data, ckpt_path=None if resume is None else str(resume), weights_only=True)
     history = _history(trainer)
     if watched is not None and watched.given_up:
         raise Pruned(_metric(history, trainer, cfg.metric))
@@ -88,6 +91,8 @@ def _sides(cfg: DictConfig, plain: dict[str, Any], data_dir: Path, allow: tuple[
 
 def _checked(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     """Fix what only this run knows, and give the configuration as plain values, if all of it can be built here."""
+    from dfd.evaluation.protocol import Protocol
+
     OmegaConf.update(cfg, "run_dir", str(folder))
     for key in ("data_dir", "output_dir"):
         OmegaConf.update(cfg, f"paths.{key}", str(Path(cfg.paths[key]).absolute()))
@@ -95,6 +100,7 @@ def _checked(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     check_device(plain["trainer"])
     check(plain, allowed(cfg.plugins))
     check_taught(plain)
+    Protocol.of(plain["eval"])
     return plain
 
 
@@ -161,22 +167,22 @@ def _trainer(cfg: DictConfig, plain: dict[str, Any], allow: tuple[str, ...]) -> 
     return trainer, watched
 
 
-def _fit(trainer: "pl.Trainer", objective: Any, data: Any, ckpt_path: str | None, folder: Path) -> None:
+def _resumed(ckpt_path: str | None, folder: Path, plain: dict[str, Any], prepared: Prepared) -> Path | None:
+    """Return the checkpoint to go on from, before anything is written: that of another model is refused."""
     from dfd.training.checkpoint import find_checkpoint, read_checkpoint
 
-    resume = None
-    if ckpt_path is not None:
-        resume = folder / "checkpoints" / "last.ckpt" if ckpt_path == "last" else find_checkpoint(Path(ckpt_path))
-        card = read_checkpoint(resume)["dfd"]
-        if card["network"] != objective.card["network"]:
-            raise DfdError(
-                f"{resume} is a checkpoint of another model ({card['network']}), this run builds "
-                f"{objective.card['network']}: give the same model and model.network.* values"
-            )
-        if card["manifest"] != objective.card["manifest"]:
-            log.warning("the data changed since %s was written: the run goes on, but not as it would have", resume)
-        log.info("going on from %s", resume)
-    trainer.fit(objective, datamodule=data, ckpt_path=None if resume is None else str(resume), weights_only=True)
+    if ckpt_path is None:
+        return None
+    resume = folder / "checkpoints" / "last.ckpt" if ckpt_path == "last" else find_checkpoint(Path(ckpt_path))
+    card, built = read_checkpoint(resume)["dfd"], base_tree(plain["model"]["network"], plain["model"].get("base"))
+    if card["network"] != built:
+        raise DfdError(
+            f"{resume} is a checkpoint of another model ({card['network']}), this run builds {built}: give the same "
+            "model and model.network.* values"
+        )
+    if card["manifest"] != prepared.manifest.hash:
+        log.warning("the data changed since %s was written: the run goes on, but not as it would have", resume)
+    return resume
 
 
 def _test(

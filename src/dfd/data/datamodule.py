@@ -1,5 +1,8 @@
 """The one LightningDataModule: a manifest and a network's input to training, validation and test batches."""
 
+import atexit
+import functools
+import multiprocessing
 import signal
 from collections.abc import Sequence
 from pathlib import Path
@@ -138,6 +141,7 @@ class FaceDataModule(pl.LightningDataModule):
         if workers:
             # here, and not in the workers: a fork of a process whose OpenCV has threads would wait for them forever
             cv2.setNumThreads(1)
+            _end_with_this_process()
         return DataLoader(
             dataset,
             batch_size=batch_size,
@@ -158,6 +162,18 @@ class FaceDataModule(pl.LightningDataModule):
 
     def _neighbours(self) -> int:
         return self.trainer.num_devices if self.trainer else 1
+
+
+@functools.cache
+def _end_with_this_process() -> None:
+    """Kill workers when this process ends: asked by SIGTERM, as Python does, they would stay and be waited for."""
+
+    def kill() -> None:
+        for child in multiprocessing.active_children():
+            if child.daemon:
+                child.kill()
+
+    atexit.register(kill)
 
 
 def _leave_stopping_to_the_main_process(worker: int) -> None:

@@ -24,7 +24,7 @@ def find(name: str) -> type:
     try:
         package = importlib.import_module("pytorch_ood.detector")
     except ModuleNotFoundError as error:
-        raise DfdError(f"posthoc: {name} needs the extra ood: pip install 'dfd[ood]'") from error
+        raise DfdError(f"posthoc: {name} needs the extra ood: pip install -e '.[ood]'") from error
     kind = getattr(package, short, None)
     if not inspect.isclass(kind):
         raise DfdError(f"posthoc: pytorch-ood has no detector {short!r}{did_you_mean(short, dir(package))}")

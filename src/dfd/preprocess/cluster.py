@@ -18,7 +18,7 @@ class RayExecutor(Executor):
         try:
             import ray
         except ImportError as error:
-            raise DfdError('launcher=ray needs Ray: pip install "dfd[cluster]"') from error
+            raise DfdError('launcher=ray needs Ray: pip install -e ".[cluster]"') from error
         self._ray = ray
         if not ray.is_initialized():
             own = {"address": address} if address else {"num_cpus": workers, "include_dashboard": False}

@@ -101,7 +101,7 @@ class StopGracefully(pl.callbacks.Checkpoint):
         trainer.save_checkpoint(self.path)
         raise Stopped(
             f"stopped at step {trainer.global_step} (epoch {trainer.current_epoch}) and saved {self.path}; "
-            "the same command with ckpt_path=last goes on"
+            f"the same command with run_dir={self.path.parents[1]} ckpt_path=last goes on"
         )
 
     def _ask(self, signum: int, frame: Any) -> None:

@@ -46,6 +46,8 @@ def from_csv(
     group; without the column group, every file is a group of its own.
     """
     root = existing(Path(root), "table", "give a CSV file with the columns path,label as data.root=")
+    if root.is_dir():
+        raise DfdError(f"{root} is a folder: data=csv takes a CSV file, data=folder a folder with real/ and fake/")
     with root.open(newline="", encoding="utf-8-sig") as file:  # Excel begins a table with a mark
         reader = csv.DictReader(file)
         columns, rows = reader.fieldnames or [], [(reader.line_num, row) for row in reader]

@@ -20,21 +20,6 @@ print(sum(len(batch["label"]) for batch in data.train_dataloader()))
 """
 
 
-@pytest.mark.slow
-def test_workers_start_where_opencv_has_used_its_threads(noise, tmp_path):
-    """A forked worker has none of the threads that its copy of OpenCV believes in, and must not wait for them."""
-    (tmp_path / "manifest").write_bytes(pickle.dumps(noise))
-    done = subprocess.run(
-        [sys.executable, "-c", BUSY, str(tmp_path / "manifest")],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-1000:]
-    assert int(done.stdout) > 0
-
-
 FAILING = """
 import pickle, sys
 from dfd.core.records import InputSpec
@@ -48,15 +33,22 @@ sys.exit("an error")
 """
 
 
+def run(script, manifest, folder):
+    (folder / "manifest").write_bytes(pickle.dumps(manifest))
+    command = [sys.executable, "-c", script, str(folder / "manifest")]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.slow
+def test_workers_start_where_opencv_has_used_its_threads(noise, tmp_path):
+    """A forked worker has none of the threads that its copy of OpenCV believes in, and must not wait for them."""
+    done = run(BUSY, noise, tmp_path)
+    assert done.returncode == 0, done.stderr[-1000:]
+    assert int(done.stdout) > 0
+
+
 @pytest.mark.slow
 def test_a_process_that_fails_does_not_wait_for_its_workers(noise, tmp_path):
-    (tmp_path / "manifest").write_bytes(pickle.dumps(noise))
-    done = subprocess.run(
-        [sys.executable, "-c", FAILING, str(tmp_path / "manifest")],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run(FAILING, noise, tmp_path)
     assert done.returncode == 1
     assert "an error" in done.stderr

@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import re
 import sys
 import time
 from collections.abc import Mapping
@@ -10,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from dfd.core.errors import DfdError
-from dfd.core.process_group import JOB_NAME
 from dfd.core.version_control import git
 
 log = logging.getLogger("dfd")
 
 CONFIG, FACTS, PATCH = "config.yaml", "facts.json", "uncommitted.patch"
 CHECKPOINTS = "checkpoints"
+JOB_NAME = re.compile(r"\d+(-\d+)?")  # what process_group.job_name() returns
 TEST_ACCESSES = "test_touches.jsonl"  # in a run folder: every evaluation of a test split
 
 

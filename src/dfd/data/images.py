@@ -1,5 +1,6 @@
 """Whole images as views: no faces are looked for, a picture is resized to what the network wants."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -15,7 +16,7 @@ from dfd.data.augment import Augment
 from dfd.data.crops import COLUMNS, Crops
 from dfd.data.datamodule import FaceDataModule
 from dfd.data.sampling import spread
-from dfd.data.video import IMAGE_SUFFIXES, probe, read_frames
+from dfd.data.video import IMAGE_SUFFIXES, probe, read_frames, read_picture_file
 from dfd.data.views import Views, Visit, fit
 
 # what Pillow raises on files that are damaged, or larger than a picture should be
@@ -56,7 +57,7 @@ class ImageViews(Dataset[Views]):
 def read_rgb(path: Path) -> np.ndarray:
     """Read a picture of any mode (grey, palette, transparent) as RGB uint8 (H, W, 3)."""
     try:
-        with Image.open(path) as image:
+        with Image.open(io.BytesIO(read_picture_file(path))) as image:
             return np.asarray(image.convert("RGB"))
     except UNREADABLE as error:
         raise DfdError(f"{path} is missing or is not an image that can be read ({error})") from error

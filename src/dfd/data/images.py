@@ -1,5 +1,6 @@
 """Whole images as views: no faces are looked for, a picture is resized to what the network wants."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from dfd.core.records import InputSpec, Record
 from dfd.data.augment import Augment
 from dfd.data.crops import COLUMNS, Crops
 from dfd.data.sampling import spread
-from dfd.data.video import IMAGE_SUFFIXES, probe, read_frames
+from dfd.data.video import IMAGE_SUFFIXES, probe, read_frames, read_picture_file
 from dfd.data.views import Views, Visit, fit
 
 # what Pillow raises on files that are damaged, or larger than a picture should be
@@ -52,7 +53,7 @@ class ImageViews(Dataset[Views]):
 def read_rgb(path: Path) -> np.ndarray:
     """Read a picture of any mode (grey, palette, transparent) as RGB uint8 (H, W, 3)."""
     try:
-        with Image.open(path) as image:
+        with Image.open(io.BytesIO(read_picture_file(path))) as image:
             return np.asarray(image.convert("RGB"))
     except UNREADABLE as error:
         raise DfdError(f"{path} is missing or is not an image that can be read ({error})") from error

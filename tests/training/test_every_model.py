@@ -5,8 +5,9 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from dfd.cli.app import config_dir, prepare
+from dfd.cli.app import prepare
 from dfd.core.build import allowed, build
+from dfd.core.configs import config_dir
 from dfd.training.objective import Objective
 
 SIZES = {"hybrid": 64, "vit": 32, "deit": 32, "probe": 32, "vit_autoencoder": 32}

@@ -39,10 +39,10 @@ def load_abstainer(run: Path, name: str | None) -> Fitted | None:
 def look(network: "Detector", pixels: "Tensor", fitted: Fitted | None) -> tuple[np.ndarray, np.ndarray]:
     """Return how fake and how strange each view is; without a detector nothing is strange."""
     from dfd.posthoc.zoo import find, score
-    from dfd.training.bank import answering, observe
+    from dfd.training.bank import observe
 
     if fitted is None:
-        base = answering(network)
+        base = network.answering()
         fake = base.score(base(pixels)).cpu().double().numpy()
         return fake, np.full(len(fake), -np.inf)
     columns = observe(network, pixels, [find(fitted.name).needs or ""])

@@ -239,7 +239,7 @@ def score(network: "Detector", data: "FaceDataModule", split: str, trainer: Mapp
     """Run a network over a split on the device that the trainer configuration names; return a row per view."""
     import pytorch_lightning as pl
 
-    from dfd.training.scoring import Scoring
+    from dfd.training.scoring import scoring_for
     from dfd.training.sharding import Sharded
     from dfd.training.speed import lay_out
 
@@ -247,7 +247,7 @@ def score(network: "Detector", data: "FaceDataModule", split: str, trainer: Mapp
     runner = build(dict(trainer), allowed(()), **quiet)
     data.trainer = runner  # whose processes share the videos
     # sharing weights out is for good: the network that the caller goes on with stays whole
-    scoring = Scoring(copy.deepcopy(network) if isinstance(runner.strategy, Sharded) else network)
+    scoring = scoring_for(copy.deepcopy(network) if isinstance(runner.strategy, Sharded) else network)
     lay_out(scoring.network, runner.strategy.root_device)
     runner.test(scoring, data.eval_dataloader(split), verbose=False)
     return scoring.rows["test"]

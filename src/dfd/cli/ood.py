@@ -309,7 +309,7 @@ def _picture(network: "Detector", role: Role, bank: FeatureBank, row: int, value
 
     from dfd.cli.reporting import data_url, heat_url
     from dfd.core.tensors import Reconstructed
-    from dfd.training.bank import answering, residual_map
+    from dfd.training.bank import residual_map
 
     number = {record.id: position for position, record in enumerate(role.records)}[str(bank.video[row])]
     pixels = role.data.view(role.split, number, float(bank.t[row]))[0]
@@ -317,7 +317,7 @@ def _picture(network: "Detector", role: Role, bank: FeatureBank, row: int, value
     about["image"] = data_url(pixels)
     if role.data.input.kind == "image":
         with torch.inference_mode():
-            output: Any = answering(network)(torch.from_numpy(pixels)[None].to(network.mean.device).float() / 255)
+            output: Any = network.answering()(torch.from_numpy(pixels)[None].to(network.mean.device).float() / 255)
         if isinstance(output, Reconstructed):
             about["residual"] = heat_url(residual_map(output)[0].cpu().numpy())
     return about

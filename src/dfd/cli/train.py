@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from dfd.cli.strange import Sides
     from dfd.data.datamodule import FaceDataModule
-    from dfd.training.objective import Objective
+    from dfd.training.trained import Trained
     from dfd.training.watching import Watched
 
 log = logging.getLogger("dfd")
@@ -115,7 +115,7 @@ def _open_folder(folder: Path, cfg: DictConfig, recipe: DictConfig, known: Prepa
 
 def _assemble(
     plain: dict[str, Any], prepared: Prepared, known: Prepared, allow: tuple[str, ...]
-) -> "tuple[FaceDataModule, Objective]":
+) -> "tuple[FaceDataModule, Trained]":
     import pytorch_lightning as pl
 
     pl.seed_everything(plain["seed"], workers=True, verbose=False)

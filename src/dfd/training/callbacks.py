@@ -20,7 +20,7 @@ from dfd.metrics.pooling import pool
 from dfd.metrics.ranking import pr_curve, roc_curve
 from dfd.models.base import Detector
 from dfd.models.explain import can_be_explained, evidence_maps
-from dfd.training.objective import Objective
+from dfd.training.scoring import ViewScoring
 from dfd.training.sharding import Sharded
 
 matplotlib.use("Agg")
@@ -176,7 +176,12 @@ class TensorBoardFigures(pl.Callback):
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draw what the objective has just scored."""
         boards = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
-        if not boards or trainer.sanity_checking or not trainer.is_global_zero or not isinstance(pl_module, Objective):
+        if (
+            not boards
+            or trainer.sanity_checking
+            or not trainer.is_global_zero
+            or not isinstance(pl_module, ViewScoring)
+        ):
             return
         rows = pl_module.rows["val"]
         labels, scores = pool(rows.video, rows.label, rows.score)
@@ -194,7 +199,7 @@ class TensorBoardFigures(pl.Callback):
 
 def explained(network: Detector, frames: np.ndarray) -> np.ndarray:
     """Return a picture (3, H, W) uint8 of one view (T, 3, S, S) and of what in it speaks for "fake"."""
-    pixels = torch.from_numpy(frames).to(network.mean.device).float().div_(255)
+    pixels = network.pixels(torch.from_numpy(frames).to(network.device))
     maps = evidence_maps(network, pixels[None] if network.input.kind == "clip" else pixels)
     return strip(frames, maps[0].float().cpu().numpy())
 

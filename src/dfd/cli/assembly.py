@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from dfd.cli.sweeps.search import watch
 from dfd.core.build import allowed, allowed_networks, build
 from dfd.core.card import Card, Looking
 from dfd.core.errors import DfdError
-from dfd.core.records import FAKE, Record
+from dfd.core.records import FAKE, Record, input_to_dict
 from dfd.core.run_folder import CHECKPOINTS, find_checkpoint
 from dfd.models.checkpoint import CARD, read_checkpoint
 from dfd.preprocess.dataset import Prepared, shuffled
@@ -47,7 +47,7 @@ def assemble(plain: Plain, prepared: Prepared, known: Prepared) -> Training:
     data = build(plain["data"]["loader"], allow)(manifest, network.input, augment=augment, seed=plain["seed"])
     card = Card(
         network=base_tree(tree, base),
-        input=asdict(network.input),
+        input=input_to_dict(network.input),
         model=plain["model"]["name"],
         data=prepared.source.tag,
         sample=prepared.source.sample,
@@ -57,7 +57,7 @@ def assemble(plain: Plain, prepared: Prepared, known: Prepared) -> Training:
         plugins=tuple(plain["plugins"]),
         initialised_from=network.initialised_from,
         looking=_looking(data, plain),
-        is_baseline=tree["_target_"].endswith(".LinearProbe"),
+        is_baseline=network.is_baseline,
         outliers=None if prepared is known else _outlier_names(manifest.records),
     )
     optimizer, scheduler = build(plain["optimizer"], allow), build(plain["scheduler"], allow)

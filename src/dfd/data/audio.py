@@ -5,8 +5,6 @@ starts early (an encoder's priming) is cut, a damaged packet leaves a hole of it
 at a steady rate are resampled to one by the nearest stamp.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,14 +12,15 @@ import av
 import numpy as np
 
 from dfd.core.errors import DfdError
-from dfd.data.video import FORMATS, BadVideo
+from dfd.data.headers import BadVideo
+from dfd.data.video import WHITELIST, open_container
 
 RATE = 16_000
 STEADY = 25.0  # pictures a second of everything that is trained on lips
 LONGEST = 2 * 3600.0  # seconds
 TOLERANCE = 0.012  # seconds by which stamps may disagree with the number of samples before they are believed
 SILENCE = 1e-4  # root mean square below which a track is silent: -80 dB of full scale
-AUDIO_FORMATS = FORMATS | {"wav", "mp3", "flac", "aac", "w64", "aiff"}
+SOUND_FILES = f"{WHITELIST},wav,mp3,flac,aac"
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ class Talk:
 
 def read_sound(path: Path, track: int | None = None, rate: int = RATE) -> Sound:
     """Return a file's sound on the clock of its pictures; `track` counts its audio tracks, None is the default one."""
-    with _opened(path) as container:
+    with open_container(path, SOUND_FILES) as container:
         stream = _audio_stream(container, path, track)
         mixer = _Mixer(rate, _first_picture(container))
         for packet in container.demux(stream):
@@ -70,7 +69,7 @@ def read_sound(path: Path, track: int | None = None, rate: int = RATE) -> Sound:
 
 def read_talk(path: Path, fps: float = STEADY, track: int | None = None, longest: float = 60.0) -> Talk:
     """Decode pictures and sound in one pass over a short file; one beyond `longest` seconds is refused."""
-    with _opened(path) as container:
+    with open_container(path, SOUND_FILES) as container:
         if not container.streams.video:
             raise BadVideo(f"{path} holds no video stream", "not_a_video")
         stream = container.streams.video[0]
@@ -156,20 +155,6 @@ class _Mixer:
         if self._resampler is not None:
             self._take(None)
             self._resampler = None
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[av.container.InputContainer]:
-    """Open a file that holds media itself, or refuse it."""
-    if not path.is_file():
-        raise BadVideo(f"no file at {path}", "missing_file")
-    try:
-        with av.open(str(path), metadata_errors="replace") as container:
-            if not AUDIO_FORMATS & set(container.format.name.split(",")):
-                raise BadVideo(f"{path} is not a video but {container.format.long_name}", "not_a_video")
-            yield container
-    except (av.error.FFmpegError, OSError) as error:
-        raise BadVideo(f"{path} cannot be decoded ({error.strerror or error}): it is damaged or not a video") from error
 
 
 def _audio_stream(container: av.container.InputContainer, path: Path, track: int | None) -> av.AudioStream:

@@ -6,10 +6,10 @@ import pytest
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
-from dfd.cli import strange
-from dfd.cli.datasets import Prepared
+from dfd.cli import ood_data
 from dfd.core.manifest import Manifest
 from dfd.core.records import Record
+from dfd.preprocess.dataset import Prepared
 
 LOADER = {"view_margin": 0.1, "align": True, "eval_frames": 4, "workers": 2}
 KNOWN = {"name": "ffpp", "root": None, "index": None, "crops": None, "loader": LOADER}
@@ -27,9 +27,9 @@ def sides(monkeypatch, tmp_path):
     def of(given, *typed):
         config = SimpleNamespace(overrides=SimpleNamespace(task=list(typed)))
         monkeypatch.setattr(HydraConfig, "get", staticmethod(lambda: config))
-        return strange.both_sides(KNOWN, given and OmegaConf.create(given), tmp_path, ())
+        return ood_data.id_and_ood(KNOWN, given and OmegaConf.create(given), tmp_path, ())
 
-    monkeypatch.setattr(strange, "prepare_data", prepare)
+    monkeypatch.setattr(ood_data, "prepare_data", prepare)
     return of
 
 

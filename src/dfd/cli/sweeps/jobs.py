@@ -14,8 +14,8 @@ from filelock import FileLock
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from dfd.cli.launched import is_first
 from dfd.core.errors import DfdError, Stopped
+from dfd.core.process_group import is_first
 
 log = logging.getLogger("dfd")
 

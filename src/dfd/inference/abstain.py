@@ -1,4 +1,4 @@
-"""Answer or abstain: a fitted out-of-distribution detector beside a run's verdict."""
+"""Abstention: a fitted out-of-distribution detector that says which files a run should not answer."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ INCONCLUSIVE = "inconclusive"
 
 def load_abstainer(run: Path, name: str | None) -> Fitted | None:
     """Read the detector of that name that was fitted on a run, or of a file; None where none is asked for."""
-    from dfd.cli.ood import DETECTORS, FOLDER
+    from dfd.inference.ood import DETECTORS, FOLDER
 
     if name is None:
         return None
@@ -36,10 +36,10 @@ def load_abstainer(run: Path, name: str | None) -> Fitted | None:
     return fitted
 
 
-def look(network: "Detector", pixels: "Tensor", fitted: Fitted | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return how fake and how strange each view is; without a detector nothing is strange."""
+def score_with_ood(network: "Detector", pixels: "Tensor", fitted: Fitted | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the score and the out-of-distribution score of each view (-inf without a detector)."""
+    from dfd.inference.observe import answering, observe
     from dfd.posthoc.zoo import find, score
-    from dfd.training.bank import answering, observe
 
     if fitted is None:
         base = answering(network)
@@ -53,8 +53,8 @@ def look(network: "Detector", pixels: "Tensor", fitted: Fitted | None) -> tuple[
     return columns["score"].astype(float), score(fitted, bank)
 
 
-def why_inconclusive(strangeness: np.ndarray, fitted: Fitted | None) -> str:
+def why_inconclusive(ood_score: np.ndarray, fitted: Fitted | None) -> str:
     """Return why a file should not be answered, or nothing; its views count by their mean."""
-    if fitted is None or not len(strangeness) or strangeness.mean() <= fitted.threshold:
+    if fitted is None or not len(ood_score) or ood_score.mean() <= fitted.threshold:
         return ""
-    return f"unlike what the detector knows: {fitted.name} {strangeness.mean():.4g} is above {fitted.threshold:.4g}"
+    return f"unlike what the detector knows: {fitted.name} {ood_score.mean():.4g} is above {fitted.threshold:.4g}"

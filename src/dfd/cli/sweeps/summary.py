@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from dfd.cli import jobs
-from dfd.cli.search import lower_is_better
+from dfd.cli.sweeps import jobs
+from dfd.cli.sweeps.search import lower_is_better
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -22,7 +22,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from dfd.cli import jobs
+from dfd.cli.sweeps import jobs
 from dfd.core.errors import DfdError, did_you_mean
 
 if TYPE_CHECKING:

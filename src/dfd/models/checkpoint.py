@@ -8,12 +8,13 @@ from typing import Any
 import torch
 
 from dfd.core.build import build
+from dfd.core.card import Card
 from dfd.core.errors import DfdError
+from dfd.core.run_folder import find_checkpoint
 from dfd.models.base import Detector
 
 CARD = "dfd"
 NETWORKS = ("dfd.models.",)
-FOLDER = "checkpoints"
 
 
 @dataclass(frozen=True)
@@ -21,21 +22,8 @@ class Loaded:
     """A network with its weights, the description saved beside them, and the file they came from."""
 
     network: Detector
-    card: Mapping[str, Any]
+    card: Card
     path: Path
-
-
-def find_checkpoint(run: Path) -> Path:
-    """Return the checkpoint file that a run folder, or a path to a file, stands for: the best, else the last."""
-    run = run.expanduser().absolute()
-    if run.is_file():
-        return run
-    if not run.is_dir():
-        raise DfdError(f"no run at {run}: give a run folder (outputs/...) or a checkpoint file")
-    for name in ("best.ckpt", "last.ckpt"):
-        if (run / FOLDER / name).is_file():
-            return run / FOLDER / name
-    raise DfdError(f"{run} holds no {FOLDER}/best.ckpt or last.ckpt: did its training end before the first validation?")
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -58,28 +46,27 @@ def load_network(run: Path, allow: Sequence[str] = NETWORKS) -> Loaded:
     """Rebuild a run's network from its checkpoint alone, strictly: every weight fits or it is an error."""
     path = find_checkpoint(run)
     checkpoint = read_checkpoint(path)
-    card = checkpoint[CARD]
+    card = Card.of(checkpoint[CARD])
     prefix = "network."
     state = {key[len(prefix) :]: value for key, value in checkpoint["state_dict"].items() if key.startswith(prefix)}
-    network: Detector = build(card["network"], allow)
+    network: Detector = build(card.network, allow)
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:300]
-        raise DfdError(f"the weights in {path} do not fit {card['network']['_target_']}: {reason}") from error
-    if plain(asdict(network.input)) != plain(card["input"]):
-        raise DfdError(f"{path}: the network was trained on {card['input']} but is now built for {network.input}")
-    network.initialised_from = card["initialised_from"]
+        raise DfdError(f"the weights in {path} do not fit {card.network['_target_']}: {reason}") from error
+    if plain(asdict(network.input)) != plain(card.input):
+        raise DfdError(f"{path}: the network was trained on {card.input} but is now built for {network.input}")
+    network.initialised_from = card.initialised_from
     return Loaded(network.eval(), card, path)
 
 
 def save_network(path: Path, network: Detector, tree: Mapping[str, Any], **facts: Any) -> None:
     """Write a network that was trained elsewhere as a checkpoint of ours; `facts` are what is known of its training."""
-    unknown = {"model": type(network).__name__, "data": "unknown", "sample": False, "manifest": "unknown", "crops": {}}
-    card = {"network": network_tree(tree), "seed": 0, "plugins": []} | unknown | facts
-    card |= {"input": asdict(network.input), "initialised_from": network.initialised_from}
+    known = {"model": type(network).__name__, "initialised_from": network.initialised_from} | facts
+    card = Card(network_tree(tree), asdict(network.input), **known)
     state = {f"network.{key}": value for key, value in network.state_dict().items()}
-    torch.save({CARD: plain(card), "state_dict": state}, path)
+    torch.save({CARD: card.to_plain(), "state_dict": state}, path)
 
 
 def network_tree(tree: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dfd.core.errors import DfdError
+from dfd.models.devices import accelerator_kind
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "64-true", "32", "16", "bf16", "64")
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -16,26 +17,9 @@ NOT_WRITTEN = ("No space left", "failed writing file", "unexpected pos")  # torc
 
 def check_device(trainer: Mapping[str, Any]) -> None:
     """Make sure that the device which a trainer names is there, and can do its precision."""
-    kind = _kind(str(trainer["accelerator"]))
+    kind = accelerator_kind(str(trainer["accelerator"]))
     _check_count(trainer["devices"], kind)
     _check_precision(str(trainer["precision"]), kind)
-
-
-def _kind(wanted: str) -> str:
-    """Return the kind of device that an accelerator's name means on this machine."""
-    import torch
-
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    meant = {"auto": ("cuda", "mps", "cpu"), "gpu": ("cuda", "mps")}.get(wanted, (wanted,))
-    if not set(meant) <= set(there):
-        raise DfdError(f"trainer.accelerator={wanted}: allowed are auto, gpu, cpu, cuda, mps")
-    found = next((kind for kind in meant if there[kind]), None)
-    if found is None:
-        raise DfdError(
-            f"trainer.accelerator={wanted}: no such device here (torch {torch.__version__} finds "
-            f"{', '.join(kind for kind in there if there[kind])}); trainer=auto takes what is there"
-        )
-    return found
 
 
 def _check_count(devices: Any, kind: str) -> None:
@@ -64,7 +48,7 @@ def _check_precision(precision: str, kind: str) -> None:
 
 
 @contextmanager
-def explained(folder: Path, batch_size: int) -> Iterator[None]:
+def explain_failures(folder: Path, batch_size: int) -> Iterator[None]:
     """Turn memory or a disk that ran out into one line; the last whole checkpoint stays and is named."""
     try:
         yield

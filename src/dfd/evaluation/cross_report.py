@@ -2,22 +2,19 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
-if TYPE_CHECKING:
-    from dfd.evaluation.cross import Crossing
-    from dfd.evaluation.protocol import Protocol
+from dfd.evaluation.cross import Crossing, crossing, plain, read_tables
+from dfd.evaluation.pages import render
+from dfd.evaluation.protocol import Protocol
+from dfd.evaluation.report import SAMPLE, bar, read_facts
+from dfd.evaluation.tables import markdown_table
 
 
-def cross(output: Path, folders: list[Path], protocol: "Protocol") -> float:
+def report_cross(output: Path, folders: list[Path], protocol: Protocol) -> float:
     """Write `cross.{json,md,csv,html}` over evaluation folders and print the matrix; return the macro-average AUC."""
-    from dfd.evaluation.cross import crossing, plain, read_tables
-    from dfd.evaluation.pages import render
-    from dfd.evaluation.report import bar, read_facts
-
     tables, missing = read_tables(folders)
     found = crossing(tables, protocol, missing)
     facts = [read_facts(folder) for folder in folders]
@@ -37,7 +34,7 @@ def cross(output: Path, folders: list[Path], protocol: "Protocol") -> float:
     return found.macro.value
 
 
-def _tables(found: "Crossing", title: str, sample: bool) -> list[Table]:
+def _tables(found: Crossing, title: str, sample: bool) -> list[Table]:
     note = "made on the rendered SAMPLE: compares with no published number" if sample else None
     table = Table(title=title)
     for name in ("dataset", "AUC", "FPR", "TPR"):
@@ -58,10 +55,7 @@ def _tables(found: "Crossing", title: str, sample: bool) -> list[Table]:
     return [table, mixed]
 
 
-def _markdown(found: "Crossing", title: str, sample: list[str]) -> str:
-    from dfd.evaluation.report import SAMPLE
-    from dfd.evaluation.tables import markdown_table
-
+def _markdown(found: Crossing, title: str, sample: list[str]) -> str:
     body = [
         [name, str(number), f"{found.shared[name]['fpr']:.3f}", f"{found.shared[name]['tpr']:.3f}"]
         for name, number in found.each.items()
@@ -76,7 +70,7 @@ def _markdown(found: "Crossing", title: str, sample: list[str]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _csv(found: "Crossing") -> str:
+def _csv(found: Crossing) -> str:
     lines = ["reals,fakes,auc,low,high"]
     for real, row in found.mixed.items():
         for fake, value in row.items():

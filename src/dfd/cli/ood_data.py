@@ -4,46 +4,33 @@ import inspect
 import logging
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from dfd.cli.datasets import Prepared, prepare_data
-from dfd.core.build import build, locate
+from dfd.core.build import locate
 from dfd.core.errors import DfdError
 from dfd.core.manifest import Manifest
 from dfd.core.records import FAKE, REAL, Record
-
-if TYPE_CHECKING:
-    from dfd.models.base import Detector
+from dfd.inference.ood import IdOodData
+from dfd.preprocess.dataset import Prepared, prepare_data
 
 log = logging.getLogger("dfd")
 
 SHOWN_ALIKE = ("view_margin", "align", "eval_frames", "sampling")
 
 
-@dataclass(frozen=True)
-class Sides:
-    """The known and the strange, as manifests and the configurations that they come from."""
-
-    known: Prepared
-    strange: Prepared
-    known_node: dict[str, Any]
-    strange_node: dict[str, Any]
-    allow: tuple[str, ...]
-
-
-def both_sides(
+def id_and_ood(
     known_node: dict[str, Any],
     given: DictConfig | None,
     data_dir: Path,
     allow: tuple[str, ...],
     crops: Mapping[str, Any] | None = None,
-) -> Sides:
+) -> IdOodData:
     """Prepare both sides: known is what the run was trained on, strange is what `data=` holds beside that."""
     same = given is None or given.name == known_node["name"]
     whole = _as_typed(known_node, ("",)) if same else {}
@@ -56,7 +43,7 @@ def both_sides(
         # what is strange is not how it is shown
         node["loader"] |= {key: known_node["loader"][key] for key in SHOWN_ALIKE if key in known_node["loader"]}
     strange = prepare_data(node, data_dir, allow, crops if node["crops"] is not None else None)
-    return Sides(known, _unseen(strange, known.manifest), known_node, node, allow)
+    return IdOodData(known, _unseen(strange, known.manifest), known_node, node, allow)
 
 
 def part_of(whole: Mapping[str, Any], part: str, allow: Sequence[str]) -> dict[str, Any]:
@@ -88,50 +75,6 @@ def outliers_for(prepared: Prepared, plain: Mapping[str, Any], data_dir: Path, a
     if real:
         log.info("outliers of other sources: %s", ", ".join(sorted({record.method for record in real})))
     return replace(prepared, manifest=Manifest((*known, *outliers), prepared.manifest.folder))
-
-
-def with_base(
-    tree: dict[str, Any], base: str | None, known: Manifest, allow: Sequence[str], networks: Sequence[str]
-) -> "Detector":
-    """Build a network; with `model.base` from that run: an abnormality module looks at it, others start from it."""
-    from dfd.training.checkpoint import load_network
-
-    if base is None:
-        if _looks_at_a_base(tree):
-            raise DfdError(f"{tree['_target_']} needs a trained run to look at: model.base=outputs/...")
-        return build(tree, allow)
-    loaded = load_network(Path(base), networks)
-    if loaded.card["manifest"] != known.hash:
-        log.warning("%s was trained on other data than what this run calls known", base)
-    if _looks_at_a_base(tree):
-        return build(tree, allow, base=loaded.network)
-    built = build(without_weights(tree), allow)
-    try:
-        built.load_state_dict(loaded.network.state_dict())
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise DfdError(f"model.base={base} holds another network than model.network describes: {reason}") from error
-    built.initialised_from = f"run: {loaded.path}"
-    return built
-
-
-def without_weights(tree: dict[str, Any]) -> dict[str, Any]:
-    """Return a network's configuration that asks for no pretrained weights."""
-    return tree | {"pretrained": False} if "pretrained" in tree else tree
-
-
-def base_tree(tree: dict[str, Any], base: str | None) -> dict[str, Any]:
-    """Return the constructor tree that a checkpoint keeps, with that of the base that it looks at."""
-    from dfd.training.checkpoint import find_checkpoint, network_tree, read_checkpoint
-
-    kept = network_tree(tree)
-    if base is not None and _looks_at_a_base(tree):
-        kept["base"] = read_checkpoint(find_checkpoint(Path(base)))["dfd"]["network"]
-    return kept
-
-
-def _looks_at_a_base(tree: Mapping[str, Any]) -> bool:
-    return tree["_target_"] == "dfd.models.abnormality.AbnormalityDetector"
 
 
 def _as_typed(saved: dict[str, Any], within: tuple[str, ...]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from dfd.cli import jobs
+from dfd.cli.sweeps import jobs
 from dfd.core.cores import cores
 from dfd.core.errors import DfdError
 
@@ -241,7 +241,7 @@ def run_process(job: Packed, environment: dict[str, str]) -> int:
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
     with (job.folder / OUTPUT).open("ab") as output:
         code = subprocess.run(
-            [sys.executable, "-m", "dfd.cli.job", str(file)],
+            [sys.executable, "-m", "dfd.cli.sweeps.worker", str(file)],
             env=environment,
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -3,22 +3,21 @@
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from zipfile import BadZipFile
 
-from dfd.cli.app import allowed_networks
-from dfd.cli.datasets import Prepared
-from dfd.cli.launched import is_first
-from dfd.core.build import build
+import numpy as np
+
+from dfd.core.build import allowed_networks, build
 from dfd.core.errors import DfdError
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from dfd.training.checkpoint import Loaded
-    from dfd.training.teaching import CachedOdds
+from dfd.core.manifest import Manifest
+from dfd.core.process_group import is_first
+from dfd.core.run_folder import find_checkpoint
+from dfd.models.checkpoint import Loaded, load_network
+from dfd.training.run_split import score_split
+from dfd.training.teaching import CachedOdds
 
 log = logging.getLogger("dfd")
 
@@ -28,10 +27,8 @@ SHOWN = ("view_margin", "align", "actors", "repair", "sampling")
 ALL_FRAMES = 4096  # more than are stored of any video
 
 
-def check_taught(plain: Mapping[str, Any]) -> None:
+def check_teacher(plain: Mapping[str, Any]) -> None:
     """Refuse a teacher for what is not trained by labels, and a run that is none, before any work is done."""
-    from dfd.training.checkpoint import find_checkpoint
-
     if plain["teacher"]["run"] is None:
         return
     target = plain["model"]["objective"]["_target_"]
@@ -40,19 +37,19 @@ def check_taught(plain: Mapping[str, Any]) -> None:
     find_checkpoint(Path(plain["teacher"]["run"]))
 
 
-def taught(plain: Mapping[str, Any], prepared: Prepared) -> tuple[dict[str, Any], dict[str, Any]]:
+def taught_objective(
+    plain: Mapping[str, Any], manifest: Manifest, allow: Sequence[str]
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the objective's tree and further arguments: with a teacher, those of distillation from it."""
-    from dfd.training.checkpoint import load_network
-
     tree, options = dict(plain["model"]["objective"]), dict(plain["teacher"])
     run, cache = options.pop("run"), options.pop("cache")
     if run is None:
         return tree, {}
     loaded = load_network(Path(run), allowed_networks(plain["plugins"]))
-    if loaded.card["manifest"] != prepared.manifest.hash:
+    if loaded.card.manifest != manifest.hash:
         log.warning("%s was trained on other data: it may have seen what this run is validated or tested on", run)
-    log.info("taught by %s (%s)", loaded.path, loaded.card["model"])
-    odds = cached_odds(loaded, plain, prepared) if cache else None
+    log.info("taught by %s (%s)", loaded.path, loaded.card.model)
+    odds = cached_odds(loaded, plain, manifest, allow) if cache else None
     return tree | {"_target_": TAUGHT} | options, {"teacher": None if odds else loaded.network, "odds": odds}
 
 
@@ -64,23 +61,18 @@ def teacher_note(plain: Mapping[str, Any]) -> list[str]:
     return [f"taught by {told['run']} ({told['kind']}, alpha {told['alpha']:g}, temperature {told['tau']:g})"]
 
 
-def cached_odds(loaded: "Loaded", plain: Mapping[str, Any], prepared: Prepared) -> "CachedOdds":
+def cached_odds(loaded: Loaded, plain: Mapping[str, Any], manifest: Manifest, allow: Sequence[str]) -> CachedOdds:
     """Return the teacher's log-odds of every stored frame of the training split, clean; they are computed once."""
-    import numpy as np
-
-    from dfd.cli.eval import score
-    from dfd.training.teaching import CachedOdds
-
     if loaded.network.input.kind != "image":
         raise DfdError("teacher.cache=true: only what an image teacher says of a frame can be kept")
     loader = dict(plain["data"]["loader"]) | {"eval_frames": ALL_FRAMES}
     seen = {key: loader.get(key) for key in SHOWN} | {"checkpoint": loaded.path.stat().st_mtime_ns}
     name = hashlib.sha256(json.dumps(seen).encode()).hexdigest()[:8]
-    path = loaded.path.parents[1] / "teacher" / f"{prepared.manifest.hash}-{loaded.path.stem}-{name}.npz"
+    path = loaded.path.parents[1] / "teacher" / f"{manifest.hash}-{loaded.path.stem}-{name}.npz"
     kept = _read(path)
     if kept is None:
-        data = build(loader, ("dfd.",))(prepared.manifest, loaded.network.input)
-        rows = score(loaded.network, data, "train", plain["trainer"])
+        data = build(loader, allow)(manifest, loaded.network.input)
+        rows = score_split(loaded.network, data, "train", plain["trainer"])
         kept = {"video": rows.video, "t": rows.t, "score": rows.score}
         if is_first():
             _write(path, kept)
@@ -89,10 +81,8 @@ def cached_odds(loaded: "Loaded", plain: Mapping[str, Any], prepared: Prepared) 
     return CachedOdds(kept["video"], kept["t"], np.log(probability / (1 - probability)))
 
 
-def _read(path: Path) -> "dict[str, np.ndarray] | None":
+def _read(path: Path) -> dict[str, np.ndarray] | None:
     """Return what was kept; nothing where there is none, or only a part that a stopped run left."""
-    import numpy as np
-
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in ("video", "t", "score")}
@@ -100,9 +90,7 @@ def _read(path: Path) -> "dict[str, np.ndarray] | None":
         return None
 
 
-def _write(path: Path, kept: "dict[str, np.ndarray]") -> None:
-    import numpy as np
-
+def _write(path: Path, kept: dict[str, np.ndarray]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part.npz")
     np.savez(part, **kept)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The process of one job of a sweep: python -m dfd.cli.job FILE, which a launcher packed."""
+"""The process of one job of a sweep: python -m dfd.cli.sweeps.worker FILE, which a launcher packed."""
 
 import pickle
 import sys

@@ -8,7 +8,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from dfd.cli.datasets import ONLY_RENDERED, Source
+from dfd.preprocess.dataset import ONLY_RENDERED, Source
 
 BANNER = """
 {line}

@@ -1,14 +1,12 @@
 """What processes that torchrun or SLURM started know of each other before they can talk: who is first, which job."""
 
 import os
-import re
 import time
 from collections.abc import Mapping
 from datetime import timedelta
 
 from dfd.core.errors import DfdError
 
-JOB_NAME = re.compile(r"\d+(-\d+)?")  # what job_name() returns
 PATIENCE = timedelta(minutes=5)
 
 

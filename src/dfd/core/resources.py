@@ -1,11 +1,15 @@
-"""What an evaluation cost: time, memory, and energy where the machine has a meter that may be read."""
+"""The machine and software of a run, and what an evaluation cost: time, memory, energy where a meter can be read."""
 
 import math
+import platform
 import time
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from dfd.core.memory import peak_bytes
+from dfd.core.version_control import git
 
+PACKAGES = ("dfd", "torch", "torchvision", "timm", "pytorch-lightning", "hydra-core", "albumentations", "numpy", "av")
 METERS = Path("/sys/class/powercap")  # Linux: RAPL counts the micro-joules of processor packages
 
 
@@ -38,3 +42,18 @@ def _device_memory() -> list[str]:
     if not torch.cuda.is_available():
         return []
     return [f"{torch.cuda.max_memory_allocated() / 2**30:.2f} GiB of GPU memory"]
+
+
+def environment() -> dict[str, str]:
+    """Return what a reader needs to know of the machine and the software."""
+    import torch
+
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
+    facts = {"python": platform.python_version(), "system": platform.platform(), "device": device}
+    facts["git"] = git("describe", "--always", "--dirty") or "unknown"
+    for name in PACKAGES:
+        try:
+            facts[name] = version(name)
+        except PackageNotFoundError:
+            facts[name] = "not installed"
+    return facts

@@ -6,7 +6,7 @@ import pytest
 
 from dfd.core.errors import DfdError
 from dfd.data.audio import RATE, Sound, read_sound, read_talk, steady
-from dfd.data.video import BadVideo
+from dfd.data.headers import BadVideo
 
 CLICKS = (0.2, 0.52, 0.96, 1.4, 1.56)
 
@@ -147,6 +147,18 @@ def test_one_of_several_tracks(tmp_path):
     assert lag(read_sound(path, track=1).samples, clicks()) == 0
     with pytest.raises(DfdError, match="2 audio track"):
         read_sound(path, track=2)
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [("wav", "pcm_s16le"), ("flac", "flac")])
+def test_a_file_of_sound_alone(tmp_path, suffix, codec):
+    path, wave = tmp_path / f"a.{suffix}", clicks(24_000)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=24_000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.round(32_767 * wave[None]).astype(np.int16), "s16", "mono")
+        frame.sample_rate, frame.time_base, frame.pts = 24_000, Fraction(1, 24_000), 0
+        for packet in (*stream.encode(frame), *stream.encode()):
+            container.mux(packet)
+    assert lag(read_sound(path).samples, clicks()) == 0
 
 
 def test_silence_and_no_track_are_told_apart(tmp_path):

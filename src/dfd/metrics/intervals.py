@@ -7,6 +7,7 @@ one-sided limit instead of [1, 1]. Coverage by simulation: `docs/evaluation_prot
 """
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -84,7 +85,7 @@ def leave_one_out(
     member = bundled(member, len(names), most)
     order = np.argsort(member, kind="stable")
     starts = np.searchsorted(member[order], np.arange(member.max() + 2)) if len(order) else [0]
-    rows = (np.delete(order, slice(*ends)) for ends in zip(starts[:-1], starts[1:], strict=True))
+    rows = (np.delete(order, slice(*ends)) for ends in pairwise(starts))
     return np.array([function(np.sort(kept)) for kept in rows], float)
 
 

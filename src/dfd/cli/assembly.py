@@ -46,7 +46,7 @@ def assemble(plain: Plain, prepared: Prepared, known: Prepared) -> Training:
     augment = build(plain["augment"], allow)
     data = build(plain["data"]["loader"], allow)(manifest, network.input, augment=augment, seed=plain["seed"])
     card = Card(
-        network=base_tree(tree, base),
+        network=base_tree(tree, base, allow),
         input=input_to_dict(network.input),
         model=plain["model"]["name"],
         data=prepared.source.tag,
@@ -106,7 +106,7 @@ def checkpoint_to_resume(plain: Plain, folder: Path, prepared: Prepared) -> Path
         return None
     resume = folder / CHECKPOINTS / "last.ckpt" if path == "last" else find_checkpoint(Path(path))
     card = Card.of(read_checkpoint(resume)[CARD])
-    built = base_tree(plain["model"]["network"], plain["model"].get("base"))
+    built = base_tree(plain["model"]["network"], plain["model"].get("base"), allowed(plain["plugins"]))
     if card.network != built:
         raise DfdError(
             f"{resume} is a checkpoint of another model ({card.network}), this run builds {built}: give the same "

@@ -134,7 +134,7 @@ def _other_protocol() -> str:
 
 def _processes(cfg: DictConfig) -> int:
     trainer: dict[str, Any] = OmegaConf.to_container(cfg.trainer, resolve=True)  # type: ignore[assignment]
-    return build(trainer, allowed(cfg.plugins), logger=False).world_size
+    return build(trainer, allowed(cfg.plugins), "trainer", logger=False).world_size
 
 
 def _one(cfg: DictConfig, subject: Subject, protocol: Any, of_several: bool) -> Scored | None:
@@ -153,7 +153,7 @@ def _one(cfg: DictConfig, subject: Subject, protocol: Any, of_several: bool) -> 
     if cfg.corruption.kinds:
         refuse_uncorruptible(prepared.manifest.split(cfg.split))
     data_cfg["loader"] |= {key: data_cfg["crops"][key] for key in SHOWN_IN_CROPS if key in (data_cfg["crops"] or {})}
-    data = build(data_cfg["loader"], allowed(cfg.plugins))(prepared.manifest, network.input)
+    data = build(data_cfg["loader"], allowed(cfg.plugins), "loader")(prepared.manifest, network.input)
     trainer: dict[str, Any] = OmegaConf.to_container(cfg.trainer, resolve=True)  # type: ignore[assignment]
     rows = score_split(network, data, cfg.split, trainer)
     selection = _selection(subject, data, cfg, trainer, rows) if cfg.oracle else None
@@ -183,7 +183,7 @@ def _one(cfg: DictConfig, subject: Subject, protocol: Any, of_several: bool) -> 
         )
 
         def table_of(manifest: Manifest) -> "pd.DataFrame":
-            changed = build(data_cfg["loader"], allowed(cfg.plugins))(manifest, network.input)
+            changed = build(data_cfg["loader"], allowed(cfg.plugins), "loader")(manifest, network.input)
             return prediction_table(score_split(network, changed, cfg.split, trainer), changed.records(cfg.split))
 
         robustness(corruptions, table_of, prepared.manifest, cfg.split, folder, facts, protocol, known)

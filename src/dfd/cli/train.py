@@ -17,7 +17,7 @@ from dfd.cli.recipe import primary, write_recipe
 from dfd.cli.sample_banner import banner, scale_down
 from dfd.cli.sweeps.jobs import Pruned
 from dfd.cli.sweeps.search import lower_is_better, watch
-from dfd.core.build import allowed, allowed_networks, build, check
+from dfd.core.build import Allowed, allowed, allowed_networks, build, check
 from dfd.core.errors import DfdError
 from dfd.core.records import FAKE
 from dfd.preprocess.dataset import Prepared, find_source, prepare_data, shuffled
@@ -78,7 +78,7 @@ def train(cfg: DictConfig) -> float:
     return _metric(history, trainer, cfg.metric)
 
 
-def _sides(cfg: DictConfig, plain: dict[str, Any], data_dir: Path, allow: tuple[str, ...]) -> "IdOodData | None":
+def _sides(cfg: DictConfig, plain: dict[str, Any], data_dir: Path, allow: Allowed) -> "IdOodData | None":
     """Return what is known and what is strange where a report on that is wanted and there is something strange."""
     from dfd.cli.ood import chosen
     from dfd.cli.ood_data import id_and_ood
@@ -123,7 +123,7 @@ def _open_folder(folder: Path, cfg: DictConfig, recipe: DictConfig, known: Prepa
 
 
 def _assemble(
-    plain: dict[str, Any], prepared: Prepared, known: Prepared, allow: tuple[str, ...]
+    plain: dict[str, Any], prepared: Prepared, known: Prepared, allow: Allowed
 ) -> "tuple[FaceDataModule, Objective]":
     import pytorch_lightning as pl
 
@@ -136,8 +136,8 @@ def _assemble(
     network = with_base(tree, base, known.manifest, allow, allowed_networks(plain["plugins"]))
     log.info("%s initialised from %s", plain["model"]["name"], network.initialised_from)
     manifest = shuffled(prepared.manifest, plain["seed"]) if plain["shuffle_labels"] else prepared.manifest
-    augment = build(plain["augment"], allow)
-    data = build(plain["data"]["loader"], allow)(manifest, network.input, augment=augment, seed=plain["seed"])
+    augment = build(plain["augment"], allow, "augment")
+    data = build(plain["data"]["loader"], allow, "loader")(manifest, network.input, augment=augment, seed=plain["seed"])
     card = Card(
         network=base_tree(tree, base),
         input=asdict(network.input),
@@ -153,10 +153,12 @@ def _assemble(
         is_baseline=tree["_target_"].endswith(".LinearProbe"),
         outliers=None if prepared is known else _outlier_names(manifest.records),
     ).to_plain()
-    optimizer, scheduler = build(plain["optimizer"], allow), build(plain["scheduler"], allow)
+    optimizer, scheduler = build(plain["optimizer"], allow, "optimizer"), build(plain["scheduler"], allow, "scheduler")
     tree, teacher = taught_objective(plain, prepared.manifest, allow)
     draw = {"seed": plain["seed"], "augment": augment and augment.on_device}
-    objective = build(tree, allow)(network, optimizer=optimizer, scheduler=scheduler, card=card, **draw, **teacher)
+    objective = build(tree, allow, "objective")(
+        network, optimizer=optimizer, scheduler=scheduler, card=card, **draw, **teacher
+    )
     return data, objective
 
 
@@ -173,16 +175,16 @@ def _outlier_names(records: "Sequence[Record]") -> str:
     return ", ".join(sorted({record.method for record in records if record.label == FAKE}))
 
 
-def _callbacks(plain: dict[str, Any], allow: tuple[str, ...]) -> dict[str, Any]:
+def _callbacks(plain: dict[str, Any], allow: Allowed) -> dict[str, Any]:
     nodes = {"callbacks": plain["callbacks"] or {}, "logger": plain["logger"] or {}}
-    return {key: [build(node, allow) for node in named.values() if node] for key, named in nodes.items()}
+    return {key: [build(node, allow, key) for node in named.values() if node] for key, named in nodes.items()}
 
 
-def _trainer(cfg: DictConfig, plain: dict[str, Any], allow: tuple[str, ...]) -> "tuple[pl.Trainer, Watched | None]":
+def _trainer(cfg: DictConfig, plain: dict[str, Any], allow: Allowed) -> "tuple[pl.Trainer, Watched | None]":
     """Return a trainer, and what watches it if its run is a trial of a search."""
     from dfd.training.pruning import Watched
 
-    trainer = build(plain["trainer"], allow, **_callbacks(plain, allow))
+    trainer = build(plain["trainer"], allow, "trainer", **_callbacks(plain, allow))
     starts_others = trainer.strategy.launcher is not None and trainer.num_devices > 1
     if starts_others and in_sweep() and HydraConfig.get().launcher["_target_"].endswith(".BasicLauncher"):
         raise DfdError(
@@ -237,7 +239,7 @@ def _test(
 
     protocol = Protocol.of(plain["eval"])
     loaded = load_network(folder, allowed_networks(plain["plugins"]))
-    data = build(plain["data"]["loader"], allowed(plain["plugins"]))(prepared.manifest, loaded.network.input)
+    data = build(plain["data"]["loader"], allowed(plain["plugins"]), "loader")(prepared.manifest, loaded.network.input)
     validation, rows = (score_split(loaded.network, data, split, plain["trainer"]) for split in ("val", "test"))
     if not trainer.is_global_zero:
         return

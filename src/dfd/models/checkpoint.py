@@ -1,20 +1,20 @@
 """Checkpoints that say what they hold: a constructor tree, an input, weights; read without Hydra and pickle."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from dfd.core.build import build
+from dfd.core.build import Allowed, allowed_networks, build
 from dfd.core.card import Card
 from dfd.core.errors import DfdError
 from dfd.core.run_folder import find_checkpoint
 from dfd.models.base import Detector
 
 CARD = "dfd"
-NETWORKS = ("dfd.models.",)
+NETWORKS = allowed_networks(())
 
 
 @dataclass(frozen=True)
@@ -42,14 +42,14 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return checkpoint
 
 
-def load_network(run: Path, allow: Sequence[str] = NETWORKS) -> Loaded:
+def load_network(run: Path, allow: Allowed = NETWORKS) -> Loaded:
     """Rebuild a run's network from its checkpoint alone, strictly: every weight fits or it is an error."""
     path = find_checkpoint(run)
     checkpoint = read_checkpoint(path)
     card = Card.of(checkpoint[CARD])
     prefix = "network."
     state = {key[len(prefix) :]: value for key, value in checkpoint["state_dict"].items() if key.startswith(prefix)}
-    network: Detector = build(card.network, allow)
+    network: Detector = build(card.network, allow, "network")
     try:
         network.load_state_dict(state)
     except RuntimeError as error:

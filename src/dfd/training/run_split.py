@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def score_split(network: Detector, data: "FaceDataModule", split: str, trainer: Mapping[str, Any]) -> Rows:
     """Run a network over a split on the device that the trainer configuration names; return a row per view."""
     quiet = {"logger": False, "enable_checkpointing": False, "callbacks": [pl.callbacks.RichProgressBar()]}
-    runner = build(dict(trainer), allowed(()), **quiet)
+    runner = build(dict(trainer), allowed(()), "trainer", **quiet)
     data.trainer = runner  # whose processes share the videos
     # sharing weights out is for good: the network that the caller goes on with stays whole
     scoring = Scoring(copy.deepcopy(network) if isinstance(runner.strategy, Sharded) else network)

@@ -1,11 +1,11 @@
 """What a network starts from: pretrained weights, the weights of another run, or a run that it looks at."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dfd.core.build import build
+from dfd.core.build import Allowed, build
 from dfd.core.card import Card
 from dfd.core.errors import DfdError
 from dfd.core.manifest import Manifest
@@ -16,20 +16,18 @@ from dfd.models.checkpoint import CARD, load_network, network_tree, read_checkpo
 log = logging.getLogger("dfd")
 
 
-def with_base(
-    tree: dict[str, Any], base: str | None, known: Manifest, allow: Sequence[str], networks: Sequence[str]
-) -> Detector:
+def with_base(tree: dict[str, Any], base: str | None, known: Manifest, allow: Allowed, networks: Allowed) -> Detector:
     """Build a network; with `model.base` from that run: an abnormality module looks at it, others start from it."""
     if base is None:
         if _looks_at_a_base(tree):
             raise DfdError(f"{tree['_target_']} needs a trained run to look at: model.base=outputs/...")
-        return build(tree, allow)
+        return build(tree, allow, "network")
     loaded = load_network(Path(base), networks)
     if loaded.card.manifest != known.hash:
         log.warning("%s was trained on other data than what this run calls known", base)
     if _looks_at_a_base(tree):
-        return build(tree, allow, base=loaded.network)
-    built = build(without_weights(tree), allow)
+        return build(tree, allow, "network", base=loaded.network)
+    built = build(without_weights(tree), allow, "network")
     try:
         built.load_state_dict(loaded.network.state_dict())
     except RuntimeError as error:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def score_split(network: Network, data: "RecordDataModule", split: str, trainer: Mapping[str, Any]) -> Any:
     """Run a network over a split on the device that the trainer configuration names; return the rows of its kind."""
     quiet = {"logger": False, "enable_checkpointing": False, "callbacks": [pl.callbacks.RichProgressBar()]}
-    runner = build(dict(trainer), allowed(()), **quiet)
+    runner = build(dict(trainer), allowed(()), "trainer", **quiet)
     data.trainer = runner  # whose processes share the videos
     # sharing weights out is for good: the network that the caller goes on with stays whole
     scoring = scoring_for(copy.deepcopy(network) if isinstance(runner.strategy, Sharded) else network)

@@ -1,11 +1,10 @@
 """What a network starts from: pretrained weights, the weights of another run, or a run that it looks at."""
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dfd.core.build import build
+from dfd.core.build import Allowed, build
 from dfd.core.card import Card
 from dfd.core.errors import DfdError
 from dfd.core.manifest import Manifest
@@ -16,21 +15,19 @@ from dfd.models.checkpoint import CARD, asks, load_network, network_tree, read_c
 log = logging.getLogger("dfd")
 
 
-def with_base(
-    tree: dict[str, Any], base: str | None, known: Manifest, allow: Sequence[str], networks: Sequence[str]
-) -> Detector:
+def with_base(tree: dict[str, Any], base: str | None, known: Manifest, allow: Allowed, networks: Allowed) -> Detector:
     """Build a network; with `model.base` over that run where it looks at a base, else from its weights."""
-    looks_at_base = asks(tree, "looks_at_base", allow)
+    looks_at_base = asks(tree, "looks_at_base", networks)
     if base is None:
         if looks_at_base:
             raise DfdError(f"{tree['_target_']} needs a trained run to look at: model.base=outputs/...")
-        return build(tree, allow)
+        return build(tree, allow, "network")
     loaded = load_network(Path(base), networks)
     if loaded.card.manifest != known.hash:
         log.warning("%s was trained on other data than what this run calls known", base)
     if looks_at_base:
-        return build(tree, allow, base=loaded.network)
-    built = build(without_weights(tree), allow)
+        return build(tree, allow, "network", base=loaded.network)
+    built = build(without_weights(tree), allow, "network")
     try:
         built.load_state_dict(loaded.network.state_dict())
     except RuntimeError as error:
@@ -45,7 +42,7 @@ def without_weights(tree: dict[str, Any]) -> dict[str, Any]:
     return tree | {"pretrained": False} if "pretrained" in tree else tree
 
 
-def base_tree(tree: dict[str, Any], base: str | None, allow: Sequence[str]) -> dict[str, Any]:
+def base_tree(tree: dict[str, Any], base: str | None, allow: Allowed) -> dict[str, Any]:
     """Return the constructor tree that a checkpoint keeps, with that of the base that it looks at."""
     kept = network_tree(tree, allow)
     if base is not None and asks(tree, "looks_at_base", allow):

@@ -13,13 +13,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dfd.cli.app import allowed, command
-from dfd.cli.datasets import Prepared, Source, find_source, indexed, prepare_data
-from dfd.cli.sample import banner
-from dfd.core.build import build, check, locate
+from dfd.cli.app import command
+from dfd.cli.invocation import Invocation
+from dfd.cli.sample_banner import banner
+from dfd.core.build import allowed, build, check, locate
 from dfd.core.errors import DfdError, did_you_mean
 from dfd.core.manifest import Manifest
 from dfd.core.records import SPLITS, Failure, Record
+from dfd.preprocess.dataset import Prepared, Source, find_source, indexed, prepare_data
 
 if TYPE_CHECKING:
     from dfd.preprocess.runner import Engine
@@ -29,7 +30,7 @@ log = logging.getLogger("dfd")
 STAGES = ("probe", "detect", "track", "crop", "landmarks", "masks", "folds", "leakage")
 
 
-def preprocess(cfg: DictConfig) -> None:
+def preprocess(cfg: DictConfig, _: Invocation | None = None) -> None:
     """Run the chosen stages, and show what there is and what was lost."""
     data = OmegaConf.to_container(cfg.data, resolve=True)
     assert isinstance(data, dict)

@@ -1,4 +1,4 @@
-"""The table of a dataset's records: one Parquet file that knows its own hash and its own faults."""
+"""The manifest of a dataset: its records as one Parquet file, with a hash and checks of what they hold."""
 
 import hashlib
 import json
@@ -9,8 +9,10 @@ from pathlib import Path
 import pandas as pd
 
 from dfd.core.errors import DfdError
-from dfd.core.records import SPLITS, Record
+from dfd.core.records import SPLITS, STREAMS, Record, Segment
+from dfd.core.tables import read_parquet, write_parquet
 
+FORMAT = 2  # 1: no attributes at first, segments without a stream
 COLUMNS = tuple(field.name for field in fields(Record))
 
 
@@ -26,7 +28,7 @@ class Manifest:
 
     @property
     def hash(self) -> str:
-        """Twelve hex digits over everything but the place on disk."""
+        """Twelve hex digits over everything but where the files lie."""
         rows = sorted(
             (_row(record) | {"path": Path(record.path).name} for record in self.records), key=lambda r: r["id"]
         )
@@ -44,19 +46,16 @@ class Manifest:
 
     def write(self, path: Path) -> None:
         """Write the Parquet file; it appears whole or not at all."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        pd.DataFrame([_row(record) for record in self.records], columns=list(COLUMNS)).to_parquet(part, index=False)
-        part.replace(path)
+        table = pd.DataFrame([_row(record) for record in self.records], columns=list(COLUMNS))
+        write_parquet(table, path, {"format": FORMAT})
 
     @classmethod
     def read(cls, path: Path) -> "Manifest":
         """Read a manifest; relative asset paths start from the file's folder."""
         if not path.is_file():
             raise DfdError(f"no manifest at {path}: run preprocess.py for this dataset first")
-        table = pd.read_parquet(path)
-        if "attributes" not in table.columns:  # written before records had any
-            table["attributes"] = "{}"
+        table, meta = read_parquet(path)
+        table = _upgraded(table, int(meta.get("format", 1)), path)
         missing = set(COLUMNS) - set(table.columns)
         if missing:
             raise DfdError(f"{path} is not a manifest: it lacks the columns {sorted(missing)}")
@@ -64,7 +63,7 @@ class Manifest:
 
 
 def check(records: Sequence[Record], *, shared_groups: str = "error") -> list[str]:
-    """Verify ids, labels, splits, groups and segments; return what is worth a warning.
+    """Verify ids, labels, splits, groups and segments; return warnings.
 
     `shared_groups` is "error", or "warn" for a dataset whose official split is known to leak.
     """
@@ -81,8 +80,8 @@ def check(records: Sequence[Record], *, shared_groups: str = "error") -> list[st
     if not leaks:
         return []
     name, splits = next(iter(leaks.items()))
-    example = f"{name!r} for one in {'+'.join(splits)}"
-    message = f"{records[0].dataset}: {len(leaks)} group(s) stand in more than one split, {example}"
+    example = f"{name!r} in {' and '.join(splits)}"
+    message = f"{records[0].dataset}: {len(leaks)} group(s) are in more than one split, e.g. {example}"
     if shared_groups == "error":
         raise DfdError(
             f"{message}; split by group, or set data.shared_groups=warn to accept the leak and have it reported"
@@ -91,7 +90,7 @@ def check(records: Sequence[Record], *, shared_groups: str = "error") -> list[st
 
 
 def leaking_groups(records: Iterable[Record]) -> dict[str, tuple[str, ...]]:
-    """Return the groups that stand in more than one split, with those splits."""
+    """Return the groups that occur in more than one split, with those splits."""
     seen: dict[str, set[str]] = {}
     for record in records:
         seen.setdefault(record.group, set()).add(record.split)
@@ -108,14 +107,28 @@ def _refuse_duplicates(records: Sequence[Record]) -> None:
 
 def _check_segments(record: Record) -> None:
     duration = record.frames / record.fps if record.frames and record.fps else float("inf")
-    for start, end in record.segments:
+    for start, end, stream in (Segment(*segment) for segment in record.segments):
+        if stream not in STREAMS:
+            raise DfdError(
+                f"{record.dataset}: {record.id} has a segment of stream {stream!r}, not {', '.join(STREAMS)}"
+            )
         if not 0 <= start < end <= duration + 1e-3:
             raise DfdError(f"{record.dataset}: {record.id} has segment ({start}, {end}) outside its {duration:.2f} s")
 
 
+def _upgraded(table: pd.DataFrame, version: int, path: Path) -> pd.DataFrame:
+    """Bring a table that an older version wrote up to date: the one place that knows how it differed."""
+    if version > FORMAT:
+        raise DfdError(f"{path} was written by a newer dfd (manifest format {version}, here {FORMAT}): update dfd")
+    if "attributes" not in table.columns:
+        table["attributes"] = "{}"
+    # format 1 has (start, end) where format 2 has (start, end, stream): `Segment` supplies "both"
+    return table
+
+
 def _row(record: Record) -> dict:
     row = asdict(record)
-    row["segments"] = json.dumps(row["segments"])
+    row["segments"] = json.dumps([Segment(*segment) for segment in row["segments"]])
     for name in ("assets", "attributes"):
         row[name] = json.dumps(dict(row[name]), sort_keys=True)
     return row
@@ -125,6 +138,6 @@ def _record(row: dict) -> Record:
     row = {key: (None if value is None or value != value else value) for key, value in row.items()}
     row["label"] = int(row["label"])
     row["frames"] = None if row["frames"] is None else int(row["frames"])
-    row["segments"] = tuple(tuple(pair) for pair in json.loads(row["segments"]))
+    row["segments"] = tuple(Segment(*segment) for segment in json.loads(row["segments"]))
     row["assets"], row["attributes"] = json.loads(row["assets"]), json.loads(row["attributes"])
     return Record(**row)

@@ -1,14 +1,13 @@
-"""The prediction table: what every run writes and the only thing that evaluation reads."""
+"""The prediction table: a row per view of a video, written by every run and read by evaluation."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from dfd.core.errors import DfdError
+from dfd.core.tables import read_parquet, require_columns, write_parquet
 
 COLUMNS = ("video", "dataset", "method", "group", "label", "t", "score")
 KEY = ["dataset", "video", "t"]  # and `track`, where a table has one: people of one video
@@ -21,9 +20,7 @@ def tidy(table: pd.DataFrame) -> pd.DataFrame:
     and has no bounds. Two rows of one key are one prediction made twice: the first is kept, they are never averaged.
     Other columns are attributes of videos, by which a report is broken down.
     """
-    missing = [name for name in COLUMNS if name not in table.columns]
-    if missing:
-        raise DfdError(f"a prediction table needs the columns {', '.join(COLUMNS)}; missing: {', '.join(missing)}")
+    require_columns(table, COLUMNS, "prediction table")
     if not table["label"].isin((0, 1)).all():
         odd = sorted(set(table["label"]) - {0, 1})
         raise DfdError(f"labels must be 0 (real) or 1 (fake); found {odd[:5]}")
@@ -53,23 +50,15 @@ def _one_label(table: pd.DataFrame, order: np.ndarray, codes: list[np.ndarray]) 
 
 
 def write(table: pd.DataFrame, path: Path, meta: Mapping[str, str]) -> None:
-    """Write a tidy table with run-level facts (`model`, `run`, `manifest`, `condition`, ...) in its metadata."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    arrow = pa.Table.from_pandas(tidy(table), preserve_index=False)
-    arrow = arrow.replace_schema_metadata(
-        {**(arrow.schema.metadata or {}), **{f"dfd.{k}": str(v) for k, v in meta.items()}}
-    )
-    part = path.with_suffix(".part")
-    pq.write_table(arrow, part)
-    part.replace(path)
+    """Write a tidy table with facts of the run (`model`, `run`, `manifest`, `condition`, ...) in its metadata."""
+    write_parquet(tidy(table), path, meta)
 
 
 def read(path: Path) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Read a table (Parquet or CSV) and its run-level facts."""
+    """Read a table (Parquet or CSV) and the facts of its run."""
     if not path.is_file():
         raise DfdError(f"no prediction table at {path}")
     if path.suffix == ".csv":
         return tidy(pd.read_csv(path, dtype={"video": str, "group": str, "method": str, "dataset": str})), {}
-    arrow = pq.read_table(path)
-    meta = {k.decode()[4:]: v.decode() for k, v in (arrow.schema.metadata or {}).items() if k.startswith(b"dfd.")}
-    return tidy(arrow.to_pandas()), meta
+    table, meta = read_parquet(path)
+    return tidy(table), meta

@@ -1,4 +1,4 @@
-"""What flows between data, networks and objectives as tensors."""
+"""Batches, and the outputs of networks."""
 
 from typing import NamedTuple, NotRequired, TypedDict
 
@@ -21,6 +21,44 @@ class Batch(TypedDict):
     extra: NotRequired[dict[str, Tensor]]
 
 
+class TalkBatch(TypedDict):
+    """Windows of talking faces: pixels (N, T, 3, H, W) as in `Batch`, and mono sound (N, samples) in [-1, 1]."""
+
+    pixels: Tensor
+    sound: Tensor
+    label: Tensor
+    video: Tensor
+    t: Tensor
+    draw: Tensor
+
+
+class SequenceBatch(TypedDict):
+    """Features over time: streams of (N, width, L) by name, and which steps lie within the video, mask (N, L).
+
+    t: (N,) float64, the second at which a row begins. segments: per row the forged stretches (K, 2) in seconds of the
+    video, and in `forged` (K,) the positions of their streams in `core.records.STREAMS`.
+    """
+
+    streams: dict[str, Tensor]
+    mask: Tensor
+    label: Tensor
+    video: Tensor
+    t: Tensor
+    draw: Tensor
+    segments: list[Tensor]
+    forged: list[Tensor]
+
+
+class PairBatch(TypedDict):
+    """Degraded pictures and the clean ones under them, (N, 3, H, W) each; uint8 until the device."""
+
+    degraded: Tensor
+    clean: Tensor
+    video: Tensor
+    t: Tensor
+    draw: Tensor
+
+
 class Output(NamedTuple):
     """What a detector answers: `features` is the exact input of its last linear layer."""
 
@@ -35,6 +73,19 @@ class Distilled(NamedTuple):
     features: Tensor
     class_logits: Tensor
     distill_logits: Tensor
+
+
+class Localised(NamedTuple):
+    """What a localiser answers for P points in time, those of all levels of its pyramid one after another.
+
+    `logits` (N, P, C) say how forged it is around a point, `offsets` (N, P, 2) how far the stretch reaches back and
+    forth from it, in strides of the point's level, `valid` (N, P) which points lie within the video.
+    """
+
+    logits: Tensor
+    features: Tensor
+    offsets: Tensor
+    valid: Tensor
 
 
 class Reconstructed(NamedTuple):

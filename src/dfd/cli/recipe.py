@@ -1,0 +1,87 @@
+"""`python train.py run=<folder>`: the configuration that a run folder holds is composed from, like any other."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+
+from dfd.cli.invocation import Invocation
+from dfd.core.errors import DfdError
+
+FILE = "recipe.yaml"  # beside config.yaml, which holds the values that came of it
+PRIMARY = "train_again"
+OF_ONE_RUN = ("run", "name", "run_dir", "ckpt_path", "sweep", "hparams_search")  # say where and how, not what
+TRAINING = ("model", "data", "optimizer", "scheduler", "augment", "trainer", "callbacks", "teacher", "shuffle_labels")
+OPTIONAL = ("hparams_search", "debug")  # groups that may be laid over a stored configuration
+
+
+def write_recipe(folder: Path, cfg: DictConfig, called: Invocation) -> None:
+    """Keep a configuration as it was composed: which choice of each group, values, and what refers to what."""
+    config = {key: value for key, value in _plain(cfg).items() if key not in OF_ONE_RUN}
+    choices = {k: v for k, v in called.choices.items() if "/" not in k and k not in OPTIONAL}
+    before = _read(Path(cfg.run))[0] if cfg.run else {}  # this command chose only what it changed
+    recipe = OmegaConf.to_yaml({"choices": {**before, **choices}, "config": config})
+    (folder / FILE).write_text(recipe, encoding="utf-8")
+
+
+def training_hash(folder: Path) -> str | None:
+    """Return eight hex digits over how a run was trained but for its seed; None where its folder does not say."""
+    if not (folder / FILE).is_file():
+        return None
+    _, config = _read(folder)
+    told = json.dumps({key: config.get(key) for key in TRAINING}, sort_keys=True, default=str)
+    return hashlib.sha256(told.encode()).hexdigest()[:8]
+
+
+def primary(arguments: Sequence[str]) -> str | None:
+    """Make the configuration of the run that the command names with `run=` a primary one; return its name."""
+    given = _given(arguments)
+    if not given.get("run"):
+        return None
+    if "experiment" in given:
+        raise DfdError("experiment= and run= are whole recipes both: give one of them")
+    choices, config = _read(Path(given["run"]))
+    changed = [group for group in choices if group in given]
+    defaults = [
+        "train_schema",
+        "_hydra",
+        "_self_",
+        *({group: choices[group]} for group in changed),
+        *({f"optional {group}": None} for group in OPTIONAL),
+    ]
+    kept = {key: value for key, value in config.items() if key not in changed}
+    ConfigStore.instance().store(name=PRIMARY, node={"defaults": defaults, **kept})
+    return PRIMARY
+
+
+def _read(folder: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    if not folder.is_dir():
+        raise DfdError(f"no run at {folder}: give a run folder (outputs/...)")
+    if not (folder / FILE).is_file():
+        raise DfdError(f"{folder} holds no {FILE}: is it the folder of a training?")
+    recipe = _plain(OmegaConf.load(folder / FILE))
+    return recipe["choices"], recipe["config"]
+
+
+def _given(arguments: Sequence[str]) -> dict[str, Any]:
+    """Return the overrides of a command line by their key."""
+    texts = [text for text in arguments if text.startswith("~") or ("=" in text and not text.startswith("-"))]
+    try:
+        parsed = OverridesParser.create().parse_overrides(texts)
+    except HydraException:
+        return {}  # Hydra says what is wrong with them
+    if any(each.key_or_group == "run" and each.is_sweep_override() for each in parsed):
+        raise DfdError("run= names one run, whose configuration is composed from: sweep other keys")
+    return {each.key_or_group: None if each.is_sweep_override() else each.value() for each in parsed}
+
+
+def _plain(cfg: Any) -> dict[str, Any]:
+    plain = OmegaConf.to_container(cfg, resolve=False, enum_to_str=True)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}

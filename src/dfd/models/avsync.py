@@ -36,7 +36,7 @@ class Widths:
 
 VARIANTS = {
     "base": Widths((64, 64, 128, 256, 512), (64, 192, 384, 256, 256, 512), 512, 4, 128, 3, 512),
-    "tiny": Widths((12, 12, 16, 24, 48), (12, 24, 32, 32, 32, 48), 48, 2, 24, 2, 96),
+    "tiny": Widths((12, 12, 16, 24, 48), (12, 24, 32, 32, 32, 48), 48, 2, 24, 2, 48),
 }
 
 
@@ -135,10 +135,10 @@ class Attention(nn.Module):
         self.to_qkv = nn.Linear(dim, 3 * heads * head, bias=False)
         self.to_out = nn.Sequential(nn.Linear(heads * head, dim), nn.Dropout(dropout))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Let every token look at every token."""
+    def forward(self, x: Tensor, first: int | None = None) -> Tensor:
+        """Let every token, or the `first` ones alone, look at every token."""
         q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in self.to_qkv(x).chunk(3, -1))
-        return self.to_out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+        return self.to_out(F.scaled_dot_product_attention(q[:, :, :first], k, v).transpose(1, 2).flatten(2))
 
 
 class FeedForward(nn.Module):
@@ -163,13 +163,14 @@ class PreNorm(nn.Module):
         self.norm = nn.LayerNorm(dim)
         self.fn = fn
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Add what the branch finds."""
-        return x + self.fn(self.norm(x))
+    def forward(self, x: Tensor, first: int | None = None) -> Tensor:
+        """Add what the branch finds; with `first`, for so many tokens alone."""
+        normal = self.norm(x)
+        return x[:, :first] + (self.fn(normal) if first is None else self.fn(normal, first))
 
 
 class Encoder(nn.Module):
-    """Blocks of attention and feed-forward."""
+    """Blocks of attention and feed-forward; of the last one only what becomes of the first token is asked for."""
 
     def __init__(self, widths: Widths, dropout: float) -> None:
         super().__init__()
@@ -184,11 +185,11 @@ class Encoder(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Run all blocks."""
-        for layer in self.layers:
-            for part in layer:  # type: ignore[attr-defined]
-                x = part(x)
-        return x
+        """Tokens (P, N, D) to what the first of them has become, (P, D)."""
+        for number, layer in enumerate(self.layers, 1):
+            attend, think = layer.children()
+            x = think(attend(x, 1) if number == len(self.layers) else attend(x))
+        return x[:, 0]
 
 
 class Fusion(nn.Module):
@@ -218,7 +219,7 @@ class Fusion(nn.Module):
     def forward(self, visual: Tensor, audio: Tensor) -> Tensor:
         """Score pairs of tokens (P, 5, D) and (P, 4, D): logits (P,)."""
         tokens = torch.cat([self.cls_token.expand(len(visual), -1, -1), audio, visual], 1)
-        return self.mlp_head(self.transformer(tokens)[:, 0])[:, 0]
+        return self.mlp_head(self.transformer(tokens))[:, 0]
 
     def _tokens(self, features: Tensor) -> Tensor:
         # the original reshapes where it means to transpose; its weights were trained that way

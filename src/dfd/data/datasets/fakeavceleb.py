@@ -49,8 +49,8 @@ class Listed:
 def index(
     root: Path,
     categories: Sequence[str] | None = None,
-    val_fraction: float = 0.2,
-    test_fraction: float = 0.3,
+    val_fraction: float = 0.25,
+    test_fraction: float = 0.25,
     innocent: bool = True,
     allow_missing: bool = False,
 ) -> Iterator[Record]:
@@ -81,7 +81,7 @@ def index(
         yield from _innocent(base, splits)
 
 
-def split_people(people: Iterator[str] | Sequence[str], val: float = 0.2, test: float = 0.3) -> dict[str, str]:
+def split_people(people: Iterator[str] | Sequence[str], val: float = 0.25, test: float = 0.25) -> dict[str, str]:
     """Return the split of every person, by the hash of their names: the same ones everywhere."""
     names = sorted(set(people))
     if not 0 < val + test < 1:

@@ -26,7 +26,7 @@ from scipy.ndimage import gaussian_filter1d
 from dfd.core.cores import cores
 from dfd.core.errors import DfdError
 from dfd.data.datasets.fakeavceleb import COLUMNS, INNOCENT, TABLE, split_people
-from dfd.data.sample.forgeries import Forgery, deepfakes, faceswap, relipped
+from dfd.data.sample.forgeries import Shot, deepfakes, faceswap, relipped
 from dfd.data.sample.heads import Motion
 from dfd.data.sample.scene import Scene
 from dfd.data.sample.talking import Person, add_sound, draw_person, film, saying, set_up, write_video
@@ -34,7 +34,7 @@ from dfd.data.sample.voice import RATE, Speech, draw_words, speak, speak_for, tr
 
 VERSION = 1  # of the drawings and the voices: raise it when they change
 MARKER = "sample.json"
-PEOPLE = 84
+PEOPLE = 72
 STREAM = 5  # so that nobody here is in another sample
 SECONDS = 4.0
 FPS = 25.0
@@ -49,6 +49,7 @@ OFFICIAL = {  # category: (type, category letter, method) of the table
     "FVFA-FS": ("FakeVideo-FakeAudio", "D", "faceswap-wav2lip"),
     "FVFA-GAN": ("FakeVideo-FakeAudio", "D", "fsgan-wav2lip"),
 }
+SWAPS = {"FVFA-FS": faceswap, "FVFA-GAN": deepfakes}
 CHEAP, DRAWN = ("offset", "recoded", "noise", "cut"), ("fps2997", "fps30", "pause")
 
 
@@ -226,11 +227,12 @@ def _category(kind: str, take: Take, others: Mapping[str, Person], random: np.ra
     said = late_lips(take.motion, speech, random)
     face = others["face"].face
     strength = float(random.uniform(0.8, 1.2))
-    swap: Forgery | None = None
-    if kind != "FVRA-WL" and kind != "FVFA-WL":
-        swap = (faceswap if kind == "FVFA-FS" else deepfakes)(random, strength)
+    swap = SWAPS[kind](random, strength) if kind in SWAPS else None
     forge = relipped(random, strength, said, swap)
-    shots = film(take.person.face, take.scene, take.motion, random, forge, face)
+    shots = (
+        forge(Shot(frame, index, take.scene, take.person.face, face, take.motion))
+        for index, frame in enumerate(take.frames)
+    )
     return write_video(shots, CRF), speech.wave, GOOD
 
 

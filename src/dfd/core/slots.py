@@ -66,7 +66,11 @@ SLOTS = {
     "extractors": Slot(
         "a feature extractor",
         ("dfd.preprocess.features",),
-        ("dfd.preprocess.features.base.Extractor", "dfd.preprocess.features.files.FeatureFiles"),
+        (
+            "dfd.preprocess.features.base.Extractor",
+            "dfd.preprocess.features.base.Flow",
+            "dfd.preprocess.features.files.FeatureFiles",
+        ),
     ),
     "augment": Slot(
         "an augmentation (dfd's Augment, a transform of albumentations or of torchvision.transforms.v2)",

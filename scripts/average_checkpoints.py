@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from dfd.cli.search import lower_is_better
+from dfd.cli.sweeps.search import lower_is_better
 from dfd.core.errors import DfdError
 
 

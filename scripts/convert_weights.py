@@ -12,9 +12,9 @@ from dfd.core.errors import DfdError
 
 def tall(arguments: argparse.Namespace) -> Path:
     """Convert a checkpoint of TALL4Deepfake or DeepfakeBench."""
+    from dfd.models.checkpoint import save_network
     from dfd.models.tall_weights import load_foreign, read_foreign
     from dfd.preprocess.crop import CropOptions
-    from dfd.training.checkpoint import save_network
 
     foreign = read_foreign(arguments.file, arguments.ema)
     tree = {"_target_": "dfd.models.tall.Tall", **foreign.arguments}
@@ -27,9 +27,9 @@ def tall(arguments: argparse.Namespace) -> Path:
 
 def dfdc(arguments: argparse.Namespace) -> Path:
     """Convert a checkpoint of the DFDC winner; faces are cut as his code does."""
+    from dfd.models.checkpoint import save_network
     from dfd.models.dfdc_weights import load_winner, read_winner
     from dfd.preprocess.crop import CropOptions
-    from dfd.training.checkpoint import save_network
 
     winner = read_winner(arguments.file)
     tree = {"_target_": "dfd.models.efficientnet.EfficientNet", **winner.arguments}

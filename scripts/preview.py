@@ -9,13 +9,13 @@ from pathlib import Path
 import cv2
 from omegaconf import DictConfig, OmegaConf
 
-from dfd.cli import again
-from dfd.cli.app import allowed, command
-from dfd.cli.datasets import find_source, prepare_data
-from dfd.cli.sample import scale_down
-from dfd.cli.strange import without_weights
-from dfd.core.build import build
+from dfd.cli.app import command
+from dfd.cli.recipe import primary
+from dfd.cli.sample_banner import scale_down
+from dfd.core.build import allowed, build
 from dfd.data.preview import preview
+from dfd.preprocess.dataset import find_source, prepare_data
+from dfd.training.starting import without_weights
 
 
 def draw(cfg: DictConfig) -> None:
@@ -35,4 +35,4 @@ def draw(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    command("train", draw, again.primary)()
+    command("train", draw, primary)()

@@ -15,9 +15,9 @@ import pytest
 import torch
 
 from dfd.core.errors import DfdError
+from dfd.models.checkpoint import load_network
 from dfd.models.tall import Tall
 from dfd.models.tall_weights import to_official
-from dfd.training.checkpoint import load_network
 
 ROOT = Path(__file__).parents[1]
 
@@ -106,7 +106,7 @@ def test_convert_weights_of_tall(tmp_path):
     assert done.returncode == 0, done.stderr
     loaded = load_network(tmp_path / "official.ckpt")
     assert torch.equal(loaded.network.state_dict()["head.weight"], official["head.weight"])
-    assert loaded.card["crops"]["size"] > 0
+    assert loaded.card.crops["size"] > 0
 
 
 @pytest.mark.slow

@@ -11,12 +11,14 @@ from facenet_pytorch import MTCNN
 
 from benches.figure import Figure, fastest
 from benches.preprocess import FRAMES, photo_video
-from dfd.cli.predict import Cutter, Judge
+from dfd.core.card import Card, Looking
 from dfd.data.erasing import letterbox
+from dfd.inference.engine import Engine, Member
+from dfd.inference.verdict import Judging
+from dfd.inference.views import FileViews, ViewOptions
 from dfd.models.base import Detector
 from dfd.models.image import ImageDetector
 from dfd.preprocess.crop import CropOptions
-from dfd.preprocess.faces import MtcnnDetector
 
 LOOKS = 32
 
@@ -26,15 +28,16 @@ def predict(folder: Path) -> Iterable[Figure]:
     path = photo_video(folder / "hd.mp4", (1920, 1080))
     for name, size in (("tf_efficientnet_b0", 224), ("tf_efficientnet_b4", 380)):
         network = ImageDetector(name, pretrained=False, size=size).eval()
-        judge = Judge(network, CropOptions(), Cutter(MtcnnDetector()), LOOKS, LOOKS)
+        options = ViewOptions(network.input, CropOptions(), Looking(frames=LOOKS))
+        engine = Engine([Member(network, Card({}), options, path)], Judging(), LOOKS)
         finder = MTCNN(margin=0, thresholds=[0.7, 0.8, 0.8], device="cpu", keep_all=True)
-        crops = judge.cutter(path, judge.options, LOOKS)
+        views = engine.extractor(path)
         with torch.inference_mode():
             rates = fastest(
                 {
-                    "ours": lambda judge=judge: ours(judge, path),
+                    "ours": lambda engine=engine: ours(engine, path),
                     "winner": lambda network=network, finder=finder: winners(network, finder, path),
-                    "network": lambda judge=judge, crops=crops: score(judge, crops),
+                    "network": lambda engine=engine, views=views: score(engine, path, views),
                 },
                 rounds=2,
             )
@@ -43,17 +46,15 @@ def predict(folder: Path) -> Iterable[Figure]:
         yield Figure(f"ours, {name} at {size} px", videos["ours"], videos["network"], "videos/min", "the network alone")
 
 
-def ours(judge: Judge, path: Path) -> int:
+def ours(engine: Engine, path: Path) -> int:
     """Judge one video as predict.py does."""
-    judge.cutter._path = None  # it remembers the last file
-    assert len(judge(path).score) == LOOKS
+    assert engine.judge(path).count == LOOKS
     return 1
 
 
-def score(judge: Judge, crops: object) -> int:
-    """Run the network over crops that are there already."""
-    rows = judge._rows(crops)  # type: ignore[arg-type]
-    judge.network(judge._pixels(crops, rows))  # type: ignore[arg-type]
+def score(engine: Engine, path: Path, views: list[FileViews]) -> int:
+    """Run the network over views that are there already."""
+    engine.decide(path, views)
     return 1
 
 

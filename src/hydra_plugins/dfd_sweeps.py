@@ -1,6 +1,6 @@
 """Hydra takes sweepers and launchers from this package only: ours live in `dfd.cli` and are named here."""
 
-from dfd.cli import launchers, search
+from dfd.cli.sweeps import launchers, search
 
 
 class Search(search.Search):

@@ -7,8 +7,8 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf, open_dict
 
-from dfd.cli.again import primary, write_recipe
 from dfd.cli.app import prepare
+from dfd.cli.recipe import primary, write_recipe
 from dfd.core.errors import DfdError
 from tests.cli.conftest import ROOT, run
 

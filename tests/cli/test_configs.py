@@ -9,8 +9,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from dfd.cli.app import allowed, config_dir, prepare
-from dfd.core.build import check
+from dfd.cli.app import config_dir, prepare
+from dfd.core.build import allowed, check
 from dfd.core.errors import DfdError
 
 CONFIGS = config_dir()

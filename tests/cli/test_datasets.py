@@ -3,8 +3,8 @@
 import pytest
 
 from dfd.cli.app import sweep_folder
-from dfd.cli.datasets import find_source, shuffled
 from dfd.core.errors import DfdError
+from dfd.preprocess.dataset import find_source, shuffled
 
 
 def test_a_given_root_then_the_usual_place_then_the_sample(tmp_path):

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from dfd.cli.eval import several
-from dfd.cli.robustness import can_be_corrupted
-from dfd.cli.validation import decide, decided, place
 from dfd.core.errors import DfdError
 from dfd.core.records import Record
+from dfd.evaluation.operating import operating_folder, operating_point_of, store_operating_point
 from dfd.evaluation.protocol import Protocol
+from dfd.inference.robustness import refuse_uncorruptible
 from tests.cli.conftest import SMALL, run
 
 FEW = [*SMALL, "data.loader.eval_frames=2"]
@@ -127,8 +127,8 @@ def test_thresholds_belong_to_the_checkpoint_they_were_found_for(tmp_path, caplo
         (tmp_path / "checkpoints").mkdir(exist_ok=True)
         (tmp_path / "checkpoints" / name).touch()
     best, other = (tmp_path / "checkpoints" / name for name in ("best.ckpt", "epoch000.ckpt"))
-    assert place(tmp_path, best) == tmp_path
-    assert place(tmp_path, other) == tmp_path / "operating" / "epoch000"
+    assert operating_folder(tmp_path, best) == tmp_path
+    assert operating_folder(tmp_path, other) == tmp_path / "operating" / "epoch000"
     table = pd.DataFrame(
         {
             "video": [f"v{row}" for row in range(40)], "dataset": "d", "method": "m", "t": 0.0,
@@ -136,19 +136,19 @@ def test_thresholds_belong_to_the_checkpoint_they_were_found_for(tmp_path, caplo
             "score": [0.3 + 0.4 * (row % 2) for row in range(40)],
         }
     )  # fmt: skip
-    decide(tmp_path, table, Protocol(resamples=20), {"checkpoint": str(other)})
-    assert decided(tmp_path, best) is None
-    assert decided(tmp_path, other).facts["checkpoint"] == str(other)
+    store_operating_point(tmp_path, table, Protocol(resamples=20), {"checkpoint": str(other)})
+    assert operating_point_of(tmp_path, best) is None
+    assert operating_point_of(tmp_path, other).facts["checkpoint"] == str(other)
     assert "eval.py run=" not in caplog.text
-    assert decided(tmp_path, tmp_path / "checkpoints" / "last.ckpt") is None
+    assert operating_point_of(tmp_path, tmp_path / "checkpoints" / "last.ckpt") is None
     assert "thresholds are not those of last.ckpt" in caplog.text
 
 
 def test_faces_that_others_cut_cannot_be_corrupted():
     ours = Record("a", "ffpp", "test", 0, "a.mp4", "a", assets={"crops": "crops/a.zip"})
-    can_be_corrupted([ours])
+    refuse_uncorruptible([ours])
     for assets in ({}, {"crops": "real/0"}):
         with pytest.raises(DfdError, match="of ffpp there are only pictures or faces that others cut"):
-            can_be_corrupted([ours, replace(ours, assets=assets)])
-    with pytest.raises(DfdError, match=r"needs videos, of ffpp there are pictures, for one a\.png"):
-        can_be_corrupted([ours, replace(ours, path="a.png")])
+            refuse_uncorruptible([ours, replace(ours, assets=assets)])
+    with pytest.raises(DfdError, match=r"needs videos, of ffpp there are pictures, e\.g\. a\.png"):
+        refuse_uncorruptible([ours, replace(ours, path="a.png")])

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
-from dfd.training.checkpoint import read_checkpoint
+from dfd.models.checkpoint import read_checkpoint
 from tests.cli.conftest import ROOT, SMALL, run
 
 EPOCHS = 6

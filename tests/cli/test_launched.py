@@ -10,10 +10,11 @@ import pytest
 from omegaconf import OmegaConf
 from torch.distributed import TCPStore
 
-from dfd.cli.launched import is_first, job_name
-from dfd.cli.runs import newest, open_folder, saved_config, start_notes
-from dfd.cli.sweep import note_evaluations
+from dfd.cli.runs import open_folder, saved_config
+from dfd.cli.sweeps.summary import note_evaluations
 from dfd.core.errors import DfdError
+from dfd.core.process_group import is_first, job_name
+from dfd.core.run_folder import newest, start_notes
 
 
 def test_slurm_names_a_run_by_its_job():
@@ -52,7 +53,7 @@ def test_a_checkpoint_alone_takes_no_configuration_that_lies_above_it(tmp_path):
 
 def test_run_folders_are_utf8_whatever_the_system_writes(tmp_path, monkeypatch):
     monkeypatch.setattr(io, "text_encoding", lambda given, level=2: given or "ascii")
-    monkeypatch.setattr("dfd.cli.runs._git", lambda *_: "+ é")
+    monkeypatch.setattr("dfd.core.run_folder.git", lambda *_: "+ é")
     root = logging.getLogger()
     monkeypatch.setattr(root, "handlers", list(root.handlers))
     open_folder(tmp_path, OmegaConf.create({"name": "modèle"}))
@@ -67,7 +68,7 @@ def test_run_folders_are_utf8_whatever_the_system_writes(tmp_path, monkeypatch):
 def test_torchrun_tells_all_processes_what_the_first_chose(monkeypatch):
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     dates = iter(["20260101-000000", "20260101-000001"])
-    monkeypatch.setattr("dfd.cli.launched._date", lambda: next(dates))
+    monkeypatch.setattr("dfd.core.process_group._date", lambda: next(dates))
     common = {
         "TORCHELASTIC_RUN_ID": "none", "TORCHELASTIC_USE_AGENT_STORE": "True", "WORLD_SIZE": "2",
         "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port),

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dfd.cli.ood import _scored
 from dfd.core.bank import FeatureBank, Fitted
 from dfd.core.records import Record
 from dfd.evaluation.ood.report import write_ood_report
 from dfd.evaluation.ood.scores import read_scores
+from dfd.inference.ood import _scored
 from tests.cli.conftest import SMALL, run
 
 TINY = [

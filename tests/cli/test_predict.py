@@ -1,27 +1,36 @@
 """From views of several runs and faces to one score per file; what cannot be judged says why."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
-from dfd.cli.predict import Cutter, Judge, Judgement, _options, show, write
+from dfd.cli.predict import show
+from dfd.core.card import Card, Looking
+from dfd.core.records import InputSpec
 from dfd.evaluation.numbers import Number
 from dfd.evaluation.operating import Operating
+from dfd.inference.engine import Engine, Member
+from dfd.inference.results import write_results
+from dfd.inference.verdict import Judging, ViewScores, judge_file
+from dfd.inference.views import ViewExtractor, ViewOptions
 from dfd.models.meso import MesoInception4
 from dfd.preprocess.crop import CropOptions
-from dfd.preprocess.faces import MtcnnDetector
 from tests.conftest import draw_head
 
-EMPTY = np.empty(0)
 
-
-def judgement(scores, tracks=None, name="a.mp4"):
+def views(scores, tracks=None):
     scores = np.asarray(scores, float)
-    return Judgement(Path(name), np.arange(len(scores)), scores, track=np.asarray(tracks or [0] * len(scores)))
+    return ViewScores(np.arange(len(scores)), scores, np.asarray(tracks or [0] * len(scores)))
+
+
+def engine(*networks, looking=None, faces=4, crops=CropOptions()):  # noqa: B008 - immutable
+    options = [ViewOptions(n.input, replace(crops, max_tracks=faces), looking or Looking(frames=4)) for n in networks]
+    members = [Member(n.eval(), Card({}), o, Path("run")) for n, o in zip(networks, options, strict=True)]
+    return Engine(members, Judging())
 
 
 @pytest.mark.parametrize(
@@ -39,22 +48,22 @@ def judgement(scores, tracks=None, name="a.mp4"):
     ],
 )
 def test_the_winners_strategy(scores, expected):
-    assert judgement(scores).pooled("confident") == pytest.approx(expected)
+    assert views(scores).pooled("confident") == pytest.approx(expected)
 
 
 def test_strategies():
-    it = judgement([0.1, 0.3, 0.6, 0.9, 0.8], [0, 0, 0, 1, 1])
+    it = views([0.1, 0.3, 0.6, 0.9, 0.8], [0, 0, 0, 1, 1])
     assert it.pooled("mean") == pytest.approx(0.54)
     assert it.pooled("max") == pytest.approx(0.9)
     assert it.pooled("tracks") == pytest.approx(0.85)
-    assert np.isnan(judgement([]).pooled("confident"))
+    assert np.isnan(views([]).pooled("confident"))
 
 
 def test_runs_are_averaged_and_the_three_kinds_told_apart(tmp_path):
-    no_face = Judgement(Path("b.mp4"), EMPTY, EMPTY, "no face on 8 frames", kind="no_face")
-    broken = Judgement(Path("c.mp4"), EMPTY, EMPTY, "cannot be decoded", kind="decode_error")
-    judged = [[judgement([0.8]), judgement([0.4, 0.2])], [no_face] * 2, [broken] * 2]
-    verdicts = write(judged, 0.5, tmp_path)
+    no_face = ViewScores(reason="no face on 8 frames", kind="no_face")
+    broken = ViewScores(reason="cannot be decoded", kind="decode_error")
+    seen = {"a.mp4": [views([0.8]), views([0.4, 0.2])], "b.mp4": [no_face] * 2, "c.mp4": [broken] * 2}
+    verdicts = write_results([judge_file(Path(name), each, Judging()) for name, each in seen.items()], tmp_path)
     assert verdicts["score"][0] == pytest.approx(0.55)
     assert verdicts["kind"].tolist() == ["", "no_face", "decode_error"]
     assert verdicts["verdict"].tolist() == ["fake", "not judged", "not judged"]
@@ -65,47 +74,69 @@ def test_runs_are_averaged_and_the_three_kinds_told_apart(tmp_path):
     assert len(pd.read_csv(tmp_path / "predictions.csv")) == 3
 
 
-@torch.no_grad()
-def test_a_picture_of_one_face_of_none_and_of_nothing(tmp_path):
+def test_a_score_that_is_not_finite_is_not_a_verdict():
+    result = judge_file(Path("a.mp4"), [views([np.nan, 0.3])], Judging())
+    assert (result.verdict, result.kind) == ("not judged", "not_finite")
+
+
+def test_a_picture_of_one_face_of_none_and_of_nothing(tmp_path, monkeypatch):
     cv2.imwrite(str(tmp_path / "one.png"), draw_head()[..., ::-1])
     cv2.imwrite(str(tmp_path / "none.png"), np.full((256, 320, 3), 90, np.uint8))
     (tmp_path / "broken.png").write_bytes(b"no picture")
-    cutter = Cutter(MtcnnDetector(), faces=4)
-    judge = Judge(MesoInception4(64, logits=1).eval(), CropOptions(), cutter, 4, 4)
-    twin = Judge(MesoInception4(32, logits=1).eval(), CropOptions(), cutter, 4, 4)
-    found = {name: judge(tmp_path / f"{name}.png") for name in ("broken", "none", "one")}
-    assert (found["none"].kind, len(found["none"].score)) == ("no_face", 0)
+    two = engine(MesoInception4(64, logits=1), MesoInception4(32, logits=1))
+    cut = []
+    crops = ViewExtractor._crops
+    monkeypatch.setattr(ViewExtractor, "_crops", lambda self, path, o: cut.append(path.stem) or crops(self, path, o))
+    found = {result.path.stem: result for result in two.judge_all(sorted(tmp_path.glob("*.png")), workers=0)}
+    assert (found["none"].kind, found["none"].count) == ("no_face", 0)
     assert found["broken"].kind not in ("", "no_face")
-    assert len(found["one"].score) == 1
+    assert [len(each.score) for each in found["one"].views] == [1, 1]
     assert found["one"].kind == ""
-    assert 0 <= found["one"].pooled("confident") <= 1
-    known = cutter(tmp_path / "one.png", CropOptions(), 4)
-    assert cutter(tmp_path / "one.png", CropOptions(view_margin=0.1), 4) is known  # cut once for both
-    assert len(twin(tmp_path / "one.png").score) == 1
+    assert 0 <= found["one"].score <= 1
+    assert sorted(cut) == ["broken", "none", "one"]  # once for both networks
+
+
+def test_files_prepared_by_workers_get_the_same_scores(tmp_path):
+    cv2.imwrite(str(tmp_path / "one.png"), draw_head()[..., ::-1])
+    cv2.imwrite(str(tmp_path / "none.png"), np.full((256, 320, 3), 90, np.uint8))
+    one = engine(MesoInception4(64, logits=1))
+    files = [tmp_path / name for name in ("one.png", "none.png", "one.png")]
+    here, ahead = (list(one.judge_all(files, workers)) for workers in (0, 2))
+    assert [result.path for result in ahead] == files
+    assert [result.kind for result in ahead] == [result.kind for result in here] == ["", "no_face", ""]
+    assert ahead[0].score == here[0].score
 
 
 def test_the_most_suspect_of_several_people_decides(tmp_path):
     operating = Operating({"none": {}}, "none", {"balanced": Number(0.5)}, None, 0.1, "mean")
-    with_two = judgement([0.1, 0.1, 0.95, 0.95], [0, 0, 1, 1], "[/old] clip.mp4")
-    verdicts = write([[with_two]], 0.5, tmp_path, operating)
-    assert verdicts["score"][0] == pytest.approx(0.95)
-    show(verdicts, tmp_path)  # a name is no markup
+    with_two = views([0.1, 0.1, 0.95, 0.95], [0, 0, 1, 1])
+    judging = Judging(operating)
+    result = judge_file(Path("[/old] clip.mp4"), [with_two], judging)
+    assert result.score == pytest.approx(0.95)
+    assert judge_file(Path("a.mp4"), [with_two], Judging(operating, tracks="mean")).score == pytest.approx(0.525)
+    show([result], judging, tmp_path)  # a name is no markup
 
 
 def test_more_frames_than_training_kept_are_cut_where_they_are_asked_for():
+    def groups(crops, kind, frames):
+        input = InputSpec(kind=kind, frames=4)
+        options = ViewOptions.of(Card({}, crops=crops), input, frames)
+        return options.crops and options.crops.groups
+
     few = {"groups": 2, "length": 4}
-    assert _options(few, "image", 8).groups == 2
-    assert _options(few, "image", 30).groups == 8
-    assert _options(few, "clip", 30).groups == 2
-    assert _options({"groups": 0}, "image", 30).groups == 0
-    assert _options(None, "image", 30) is None
+    assert groups(few, "image", 8) == 2
+    assert groups(few, "image", 30) == 8
+    assert groups(few, "clip", 30) == 2
+    assert groups({"groups": 0}, "image", 30) == 0
+    assert groups(few, "image", None) == 2
+    assert groups(None, "image", 30) is None
 
 
-def test_a_decoder_that_stumbles_does_not_stop_the_other_files(tmp_path):
-    class Stumbling:
-        def __call__(self, path, options, frames):
-            raise AttributeError("'NoneType' object has no attribute 'width'")
+def test_a_decoder_that_stumbles_does_not_stop_the_other_files(tmp_path, monkeypatch):
+    def stumble(self, path, options):
+        raise AttributeError("'NoneType' object has no attribute 'width'")
 
-    judged = Judge(MesoInception4(32), CropOptions(), Stumbling(), 4, 4)(tmp_path / "odd.mp4")
-    assert judged.kind == "unexpected"
-    assert "could not be read: AttributeError" in judged.reason
+    monkeypatch.setattr(ViewExtractor, "_crops", stumble)
+    result = engine(MesoInception4(32)).judge(tmp_path / "odd.mp4")
+    assert result.kind == "unexpected"
+    assert "could not be read: AttributeError" in result.reason

@@ -9,12 +9,13 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from dfd.cli.app import allowed, config_dir, prepare
-from dfd.cli.datasets import find_source, indexed, prepare_data
+from dfd.cli.app import config_dir, prepare
 from dfd.cli.preprocess import preprocess
+from dfd.core.build import allowed
 from dfd.core.errors import DfdError
 from dfd.core.records import Record
 from dfd.data.datasets import wilddeepfake
+from dfd.preprocess.dataset import find_source, indexed, prepare_data
 from dfd.preprocess.runner import Engine
 
 QUICK = ["data.crops.groups=2", "data.crops.length=1", "data.crops.detections=1"]
@@ -108,8 +109,10 @@ def test_faces_that_others_cut_need_no_shares(cfg, tmp_path, capsys):
 
 def test_a_sample_is_not_replaced_while_it_is_read(cfg, monkeypatch, tmp_path):
     rendered = []
-    monkeypatch.setattr("dfd.cli.datasets._render", lambda source, options: rendered.append(options["seed"]))
-    monkeypatch.setattr("dfd.cli.datasets.build", lambda *_: lambda root: [Record("a", "d", "train", 0, "a.mp4", "a")])
+    monkeypatch.setattr("dfd.preprocess.dataset._render", lambda source, options: rendered.append(options["seed"]))
+    monkeypatch.setattr(
+        "dfd.preprocess.dataset.build", lambda *_: lambda root: [Record("a", "d", "train", 0, "a.mp4", "a")]
+    )
 
     def read(seed):
         data = OmegaConf.to_container(cfg("data=ffpp", f"data.sample.seed={seed}").data, resolve=True)

@@ -18,12 +18,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from dfd.cli import jobs
-from dfd.cli.again import training_hash
 from dfd.cli.app import sweep_folder
-from dfd.cli.launchers import Joblib, Submitit
-from dfd.cli.search import ask, distribution, lower_is_better, mend, open_study, settle
-from dfd.cli.sweep import Comparison, note_evaluations
+from dfd.cli.recipe import training_hash
+from dfd.cli.sweeps import jobs
+from dfd.cli.sweeps.launchers import Joblib, Submitit
+from dfd.cli.sweeps.search import ask, distribution, lower_is_better, mend, open_study, settle
+from dfd.cli.sweeps.summary import Comparison, note_evaluations
 from dfd.core.errors import DfdError
 from tests.cli.conftest import QUICK, ROOT, run
 
@@ -255,7 +255,7 @@ def test_a_table_that_cannot_be_written_hides_no_failure(tmp_path, monkeypatch, 
     def broken(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr("dfd.cli.sweep._show", broken)
+    monkeypatch.setattr("dfd.cli.sweeps.summary._show", broken)
     with pytest.raises(SystemExit, match="1"):
         Comparison().on_multirun_end(OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}}))
     assert "no table of jobs: OSError: disk full" in caplog.text

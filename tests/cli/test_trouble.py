@@ -6,8 +6,8 @@ import resource
 import pytest
 import torch
 
-from dfd.cli.trouble import check_device, explained
 from dfd.core.errors import DfdError
+from dfd.training.device_errors import check_device, explain_failures
 from dfd.training.sharding import Sharded
 from dfd.training.trainer import Trainer, WriteBeside
 
@@ -78,19 +78,19 @@ def test_gpus_that_are_not_there_or_too_old_are_said(two_gpus, change, message):
 def test_out_of_memory_names_the_knob_and_the_checkpoint(tmp_path, error):
     with (
         pytest.raises(DfdError, match=r"batch_size=32: try 16 with .*accumulate.*no epoch was finished"),
-        explained(tmp_path, 32),
+        explain_failures(tmp_path, 32),
     ):
         raise error
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "last.ckpt").touch()
-    with pytest.raises(DfdError, match=r"last\.ckpt is whole: ckpt_path=last"), explained(tmp_path, 1):
+    with pytest.raises(DfdError, match=r"last\.ckpt is whole: ckpt_path=last"), explain_failures(tmp_path, 1):
         raise error
 
 
 def test_other_errors_stay_what_they_are(tmp_path):
-    with pytest.raises(RuntimeError, match="a bug"), explained(tmp_path, 1):
+    with pytest.raises(RuntimeError, match="a bug"), explain_failures(tmp_path, 1):
         raise RuntimeError("a bug")
-    with pytest.raises(OSError), explained(tmp_path, 1):
+    with pytest.raises(OSError), explain_failures(tmp_path, 1):
         raise OSError(errno.EACCES, "permission denied")
 
 
@@ -101,7 +101,7 @@ def test_a_full_disk_leaves_the_old_checkpoint_and_says_so(tmp_path):
     _, hard = limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
     try:
-        with pytest.raises(DfdError, match=r"no room to write .*last\.ckpt is whole"), explained(tmp_path, 1):
+        with pytest.raises(DfdError, match=r"no room to write .*last\.ckpt is whole"), explain_failures(tmp_path, 1):
             WriteBeside().save_checkpoint({"weights": torch.zeros(1_000_000)}, path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -10,7 +10,7 @@ from dfd.core.errors import DfdError
 from dfd.core.manifest import Manifest, check
 from dfd.core.records import InputSpec
 from dfd.data.datasets import cifar10_ood, digits
-from dfd.data.images import ImageDataModule
+from dfd.data.image_datamodule import ImageDataModule
 
 
 @pytest.fixture(scope="module")

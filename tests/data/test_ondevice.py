@@ -9,8 +9,7 @@ import torch
 from omegaconf import OmegaConf
 from torchvision.transforms import v2
 
-from dfd.cli.app import LIBRARIES
-from dfd.core.build import build
+from dfd.core.build import LIBRARIES, build
 from dfd.core.records import InputSpec
 from dfd.data.augment import Augment
 from dfd.data.datamodule import FaceDataModule

@@ -1,4 +1,4 @@
-"""Only wanted frames are decoded, numbers are never shifted, and what is no video is refused with a reason."""
+"""Only wanted frames are decoded, numbers are never shifted, and what is not a video is refused with a reason."""
 
 import zlib
 from fractions import Fraction
@@ -40,8 +40,8 @@ def test_a_truncated_video_gives_what_can_be_decoded_or_an_error(head_video, tmp
     ("content", "message"),
     [
         (b"", "0 bytes"),
-        (b"#EXTM3U\n#EXTINF:1,\n/etc/hostname\n", "cannot be decoded|is no video"),
-        (b"hello" * 100, "cannot be decoded|is no video"),
+        (b"#EXTM3U\n#EXTINF:1,\n/etc/hostname\n", "is an HLS playlist"),
+        (b"hello" * 100, "cannot be decoded|is not a video"),
     ],
 )
 def test_what_is_no_video_is_refused(tmp_path, content, message):
@@ -51,10 +51,10 @@ def test_what_is_no_video_is_refused(tmp_path, content, message):
         probe(path)
 
 
-def test_a_picture_is_no_video_and_a_missing_file_is_named(tmp_path):
-    with pytest.raises(DfdError, match="no video at"):
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(DfdError, match="no file at"):
         probe(tmp_path / "none.mp4")
-    with pytest.raises(DfdError, match="not an image"):
+    with pytest.raises(DfdError, match="no file at"):
         read_image(tmp_path / "none.png")
 
 

@@ -11,9 +11,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from dfd.core.build import build
 from dfd.core.errors import DfdError
 from dfd.models.backbones import stretch_bias_table
+from dfd.models.checkpoint import load_network, save_network
 from dfd.models.tall import Tall, thumbnail, tile, token_owners
 from dfd.models.tall_weights import arguments_of, from_official, load_foreign, read_foreign, to_official
-from dfd.training.checkpoint import load_network, save_network
 from dfd.training.losses import classification_loss, mean_by_video
 from dfd.training.optim import parameter_groups
 
@@ -172,7 +172,7 @@ def test_an_official_checkpoint_is_imported_safely(tmp_path, tiny):
     load_foreign(network, foreign)
     save_network(tmp_path / "ours.ckpt", network, tree, model="tall")
     loaded = load_network(tmp_path / "ours.ckpt")
-    assert loaded.card["initialised_from"] == "TALL4Deepfake: official.pth"
+    assert loaded.card.initialised_from == "TALL4Deepfake: official.pth"
     pixels = torch.rand(1, 4, 3, 112, 112)
     with torch.no_grad():
         torch.testing.assert_close(loaded.network(pixels).logits, tiny(pixels).logits)

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from dfd.core.errors import DfdError
+from dfd.models.checkpoint import load_network, save_network
 from dfd.models.meso import MesoInception4
 from dfd.training.averaging import average_checkpoints
-from dfd.training.checkpoint import load_network, save_network
 
 TREE = {"_target_": "dfd.models.meso.MesoInception4", "size": 32}
 

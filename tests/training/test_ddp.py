@@ -15,9 +15,9 @@ import torch.multiprocessing as mp
 
 from dfd.core.errors import Stopped
 from dfd.data.datamodule import FaceDataModule
+from dfd.models.checkpoint import read_checkpoint
 from dfd.models.image import ImageDetector
 from dfd.training.callbacks import Ema, History, StopGracefully
-from dfd.training.checkpoint import read_checkpoint
 from dfd.training.classification import Classification
 from dfd.training.losses import classification_loss
 from dfd.training.schedules import warmup_cosine

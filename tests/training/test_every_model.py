@@ -5,8 +5,8 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from dfd.cli.app import allowed, config_dir, prepare
-from dfd.core.build import build
+from dfd.cli.app import config_dir, prepare
+from dfd.core.build import allowed, build
 from dfd.training.objective import Objective
 
 SIZES = {"hybrid": 64, "vit": 32, "deit": 32, "probe": 32, "vit_autoencoder": 32}

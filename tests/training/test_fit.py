@@ -11,9 +11,9 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from dfd.core.errors import DfdError
 from dfd.data.augment import Augment
 from dfd.data.datamodule import FaceDataModule
+from dfd.models.checkpoint import load_network, read_checkpoint
 from dfd.models.meso import MesoInception4
 from dfd.training.callbacks import Ema, History, StopGracefully, Stopped
-from dfd.training.checkpoint import load_network, read_checkpoint
 from dfd.training.classification import Classification
 from dfd.training.schedules import warmup_cosine
 from dfd.training.scoring import Scoring
@@ -114,7 +114,7 @@ def test_the_checkpoint_alone_rebuilds_the_network(noise, tmp_path):
     _, objective = run(noise, tmp_path, epochs=1)
     loaded = load_network(tmp_path)
     assert loaded.path == tmp_path / "checkpoints" / "best.ckpt"
-    assert loaded.card["manifest"] == noise.hash
+    assert loaded.card.manifest == noise.hash
     pixels = torch.rand(2, 3, 32, 32)
     expected = objective.network.eval()
     with torch.inference_mode():

@@ -11,12 +11,12 @@ from torch.utils.data import DataLoader
 
 from dfd.core.errors import DfdError
 from dfd.core.records import Record
+from dfd.inference.observe import collect, linear_head, observe
 from dfd.models.abnormality import AbnormalityDetector
 from dfd.models.meso import MesoInception4
 from dfd.models.unet_scorer import UnetScorer
 from dfd.models.vit_autoencoder import VitAutoencoder
 from dfd.training.abnormality import Abnormality
-from dfd.training.bank import collect, linear_head, observe
 from dfd.training.categories import Categories
 from dfd.training.reconstruction import Reconstruction, hinted_loss, kl_to_standard, reconstruction_loss
 

@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +18,15 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from dfd.cli.jobs import Taken, run_job
-from dfd.cli.launched import is_first
 from dfd.cli.schema import ROOT_KEYS, register
+from dfd.cli.sweeps.jobs import Taken, run_job
 from dfd.core.errors import DfdError, Stopped, did_you_mean
+from dfd.core.process_group import is_first
 
 log = logging.getLogger("dfd")
 
 Task = Callable[[DictConfig], Any]
 
-LIBRARIES = ("pytorch_lightning.", "torch.optim.", "albumentations.", "torchvision.transforms.v2.")
 QUIET = (
     ".*LeafSpec.*is deprecated.*",
     ".*overridden `on_after_batch_transfer`.*",
@@ -80,16 +79,6 @@ def command(name: str, task: Task, other: Callable[[Sequence[str]], str | None] 
             _leave(str(stop) or "interrupted")
 
     return main
-
-
-def allowed(plugins: Iterable[str]) -> tuple[str, ...]:
-    """Return what a configuration may build: our own classes, those we build upon, and those of the user's plugins."""
-    return ("dfd.", *LIBRARIES, *(f"{name}." for name in plugins))
-
-
-def allowed_networks(plugins: Iterable[str]) -> tuple[str, ...]:
-    """Return what a checkpoint may build: networks, ours and those of the user's plugins."""
-    return ("dfd.models.", *(f"{name}." for name in plugins))
 
 
 def sweep_folder(number: int, overrides: str, longest: int = 100) -> str:

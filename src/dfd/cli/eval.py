@@ -1,6 +1,5 @@
 """dfd-eval: score datasets with a run's checkpoint and report."""
 
-import copy
 import itertools
 import logging
 import time
@@ -15,26 +14,24 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from dfd.cli import runs
-from dfd.cli.app import allowed, allowed_networks, command, in_sweep
-from dfd.cli.cost import Cost
-from dfd.cli.datasets import Prepared, find_source, prepare_data
-from dfd.cli.launched import is_first
-from dfd.cli.sample import banner
-from dfd.cli.sweep import note_evaluations
-from dfd.cli.trouble import check_device
-from dfd.core.build import build, check
+from dfd.cli.app import command, in_sweep
+from dfd.cli.sample_banner import banner
+from dfd.cli.sweeps.summary import note_evaluations
+from dfd.core.build import allowed, allowed_networks, build, check
 from dfd.core.errors import DfdError, did_you_mean
+from dfd.core.process_group import is_first
+from dfd.core.resources import Cost
+from dfd.preprocess.dataset import Prepared, find_source, prepare_data
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from dfd.data.datamodule import FaceDataModule
     from dfd.evaluation.evaluate import Evaluation
-    from dfd.models.base import Detector
-    from dfd.training.checkpoint import Loaded
+    from dfd.models.checkpoint import Loaded
     from dfd.training.scoring import Rows
 
 log = logging.getLogger("dfd")
-
-SHOWN = ("view_margin", "align")  # what the cutting of faces says of how they are shown
 
 
 @dataclass(frozen=True)
@@ -56,10 +53,12 @@ class Scored:
 
 def evaluate(cfg: DictConfig) -> float:
     """Evaluate one checkpoint on one split of one or several datasets; return the (mean) video AUC."""
-    from dfd.cli.crossing import cross
+    from dfd.core.run_folder import find_checkpoint
     from dfd.data.corrupt import strength
+    from dfd.evaluation.cross_report import report_cross
     from dfd.evaluation.protocol import Protocol
-    from dfd.training.checkpoint import find_checkpoint, load_network
+    from dfd.models.checkpoint import load_network
+    from dfd.training.device_errors import check_device
 
     for kind, level in itertools.product(cfg.corruption.kinds, cfg.corruption.levels):
         strength(kind, level)  # what does not exist is said before anything is scored
@@ -72,7 +71,7 @@ def evaluate(cfg: DictConfig) -> float:
     subject = Subject(loaded, run, saved)
     if cfg.posthoc:
         return _posthoc(cfg, subject)
-    if "base" in loaded.card["network"]:
+    if "base" in loaded.card.network:
         raise DfdError(
             f"{cfg.run} says what is strange, not what is fake: evaluate it with posthoc=[abnormality,msp,knn]"
         )
@@ -94,13 +93,13 @@ def evaluate(cfg: DictConfig) -> float:
     if len(scored) == 1:
         return scored[0].evaluation.video["auc"].value
     output = Path(cfg.output) if cfg.output else run / "eval"
-    return cross(output, [one.folder for one in scored], protocol)
+    return report_cross(output, [one.folder for one in scored], protocol)
 
 
 def _posthoc(cfg: DictConfig, subject: Subject) -> float:
     """Evaluate out-of-distribution detectors on a run; return the AUROC of the lead."""
-    from dfd.cli.ood import chosen, posthoc
-    from dfd.cli.strange import both_sides
+    from dfd.cli.ood import chosen, report_ood
+    from dfd.cli.ood_data import id_and_ood
 
     chosen(cfg)
     loaded, saved = subject.loaded, subject.saved
@@ -108,8 +107,8 @@ def _posthoc(cfg: DictConfig, subject: Subject) -> float:
         raise DfdError(f"{loaded.path} stands alone: posthoc= needs the run folder, which says what the run knows")
     known: dict[str, Any] = OmegaConf.to_container(saved.data, resolve=True)  # type: ignore[assignment]
     given = None if cfg.data.name is None else cfg.data
-    sides = both_sides(known, given, _data_dir(cfg, saved), allowed(cfg.plugins), loaded.card["crops"])
-    return posthoc(loaded, sides, cfg)
+    sides = id_and_ood(known, given, _data_dir(cfg, saved), allowed(cfg.plugins), loaded.card.crops)
+    return report_ood(loaded, sides, cfg)
 
 
 def several(overrides: list[str]) -> list[str]:
@@ -135,26 +134,28 @@ def _other_protocol() -> str:
 
 def _processes(cfg: DictConfig) -> int:
     trainer: dict[str, Any] = OmegaConf.to_container(cfg.trainer, resolve=True)  # type: ignore[assignment]
-    return build(trainer, allowed(()), logger=False).world_size
+    return build(trainer, allowed(cfg.plugins), logger=False).world_size
 
 
 def _one(cfg: DictConfig, subject: Subject, protocol: Any, of_several: bool) -> Scored | None:
     """Score one dataset and, in the first process, report it."""
     from dfd.cli.reporting import report
-    from dfd.cli.robustness import can_be_corrupted, robustness
-    from dfd.cli.train import evaluation_facts
-    from dfd.cli.validation import decide
+    from dfd.core.card import SHOWN_IN_CROPS
+    from dfd.core.manifest import Manifest
+    from dfd.evaluation.operating import store_operating_point
+    from dfd.inference.robustness import Corruptions, refuse_uncorruptible, robustness
+    from dfd.training.run_split import score_split
     from dfd.training.scoring import prediction_table
 
     started, cost = time.time(), Cost()
     prepared, data_cfg = _prepare(cfg, subject)
     network, card, run = subject.loaded.network, subject.loaded.card, subject.folder
     if cfg.corruption.kinds:
-        can_be_corrupted(prepared.manifest.split(cfg.split))
-    data_cfg["loader"] |= {key: data_cfg["crops"][key] for key in SHOWN if key in (data_cfg["crops"] or {})}
+        refuse_uncorruptible(prepared.manifest.split(cfg.split))
+    data_cfg["loader"] |= {key: data_cfg["crops"][key] for key in SHOWN_IN_CROPS if key in (data_cfg["crops"] or {})}
     data = build(data_cfg["loader"], allowed(cfg.plugins))(prepared.manifest, network.input)
     trainer: dict[str, Any] = OmegaConf.to_container(cfg.trainer, resolve=True)  # type: ignore[assignment]
-    rows = score(network, data, cfg.split, trainer)
+    rows = score_split(network, data, cfg.split, trainer)
     selection = _selection(subject, data, cfg, trainer, rows) if cfg.oracle else None
     if not is_first():
         return None
@@ -162,21 +163,30 @@ def _one(cfg: DictConfig, subject: Subject, protocol: Any, of_several: bool) -> 
     folder = run / "eval" / name
     if cfg.output:
         folder = Path(cfg.output) / name if of_several else Path(cfg.output)
-    facts = evaluation_facts(prepared, data_cfg["title"], dict(card), network.initialised_from, run) | {
+    facts = runs.evaluation_facts(prepared, data_cfg["title"], card, network.initialised_from, run) | {
         "checkpoint": str(subject.loaded.path),
         "config": OmegaConf.to_yaml(cfg, resolve=True),
         "overrides": list(HydraConfig.get().overrides.task),
         "seconds": round(time.time() - started, 1),
         "cost": cost.words(),
     }
-    if cfg.split == "val" and prepared.manifest.hash == card["manifest"] and subject.saved is not None:
-        decide(run, prediction_table(rows, data.records("val")), protocol, facts)
+    if cfg.split == "val" and prepared.manifest.hash == card.manifest and subject.saved is not None:
+        store_operating_point(run, prediction_table(rows, data.records("val")), protocol, facts)
     if selection is not None:
         facts["selection"] = selection
     known = run if subject.saved is not None else None
     evaluation = report(folder, rows, data, cfg.split, facts, protocol, prepared.lost, known, network)
     if cfg.corruption.kinds:
-        robustness(cfg, folder, data_cfg, prepared, network, trainer, facts, protocol, known)
+        size = int(data_cfg["crops"]["size"])
+        corruptions = Corruptions(
+            cfg.corruption.name, cfg.corruption.kinds, cfg.corruption.levels, cfg.corruption.keep, size
+        )
+
+        def table_of(manifest: Manifest) -> "pd.DataFrame":
+            changed = build(data_cfg["loader"], allowed(cfg.plugins))(manifest, network.input)
+            return prediction_table(score_split(network, changed, cfg.split, trainer), changed.records(cfg.split))
+
+        robustness(corruptions, table_of, prepared.manifest, cfg.split, folder, facts, protocol, known)
     return Scored(folder, evaluation)
 
 
@@ -190,11 +200,13 @@ def _prepare(cfg: DictConfig, subject: Subject) -> tuple[Prepared, dict[str, Any
     if source.sample:
         log.warning(banner(data_cfg["title"], source, {}))
     typed = {override.lstrip("+").partition("=")[0] for override in HydraConfig.get().overrides.task}
-    drawn = OmegaConf.select(subject.saved, "data.loader.sampling") if subject.saved is not None else None
-    if drawn and "sampling" in data_cfg["loader"] and "data.loader.sampling" not in typed:
-        data_cfg["loader"]["sampling"] = drawn
+    # looked at as in the run's own validation, unless the user says otherwise
+    looking = subject.loaded.card.looking
+    for key, value in (("sampling", looking.sampling), ("eval_frames", looking.frames)):
+        if value is not None and key in data_cfg["loader"] and f"data.loader.{key}" not in typed:
+            data_cfg["loader"][key] = value
     if data_cfg["crops"] is not None:  # cut as in training, unless the user says otherwise
-        crops = subject.loaded.card["crops"] or {}
+        crops = subject.loaded.card.crops or {}
         data_cfg["crops"] |= {key: value for key, value in crops.items() if f"data.crops.{key}" not in typed}
     return prepare_data(data_cfg, data_dir, allow), data_cfg
 
@@ -205,7 +217,8 @@ def _selection(
     """Score every checkpoint of the run on this split; return what choosing among them by it would have gained."""
     from dfd.metrics.pooling import pool
     from dfd.metrics.ranking import roc_auc
-    from dfd.training.checkpoint import load_network, read_checkpoint
+    from dfd.models.checkpoint import load_network, read_checkpoint
+    from dfd.training.run_split import score_split
 
     def auc(rows: "Rows") -> float:
         return roc_auc(*pool(rows.video, rows.label, rows.score))
@@ -223,7 +236,7 @@ def _selection(
     found = {chosen.name: auc(rows)}
     for path in others:
         network = load_network(path, allowed_networks(cfg.plugins)).network
-        found[path.name] = auc(score(network, data, cfg.split, trainer))
+        found[path.name] = auc(score_split(network, data, cfg.split, trainer))
     best = sorted(found.values(), reverse=True)
     return {
         "chosen": found[chosen.name],
@@ -233,24 +246,6 @@ def _selection(
         "top3": sum(best[:3]) / len(best[:3]),
         "all": found,
     }
-
-
-def score(network: "Detector", data: "FaceDataModule", split: str, trainer: Mapping[str, Any]) -> "Rows":
-    """Run a network over a split on the device that the trainer configuration names; return a row per view."""
-    import pytorch_lightning as pl
-
-    from dfd.training.scoring import Scoring
-    from dfd.training.sharding import Sharded
-    from dfd.training.speed import lay_out
-
-    quiet = {"logger": False, "enable_checkpointing": False, "callbacks": [pl.callbacks.RichProgressBar()]}
-    runner = build(dict(trainer), allowed(()), **quiet)
-    data.trainer = runner  # whose processes share the videos
-    # sharing weights out is for good: the network that the caller goes on with stays whole
-    scoring = Scoring(copy.deepcopy(network) if isinstance(runner.strategy, Sharded) else network)
-    lay_out(scoring.network, runner.strategy.root_device)
-    runner.test(scoring, data.eval_dataloader(split), verbose=False)
-    return scoring.rows["test"]
 
 
 def _data(cfg: DictConfig, subject: Subject) -> tuple[dict[str, Any], Path]:

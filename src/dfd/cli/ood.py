@@ -2,52 +2,22 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from dfd.cli import runs
-from dfd.cli.app import allowed_networks
-from dfd.cli.datasets import Prepared
-from dfd.cli.reporting import touch
-from dfd.cli.runs import write_facts
-from dfd.cli.strange import Sides
-from dfd.core.bank import FeatureBank, Fitted, Head
-from dfd.core.build import build
-from dfd.core.errors import DfdError
-from dfd.core.manifest import Manifest
-from dfd.core.records import Record
-from dfd.metrics.ood import threshold_for
-from dfd.metrics.ranking import roc_auc
+from dfd.core.build import allowed_networks
+from dfd.core.resources import environment
+from dfd.core.run_folder import command_line, log_access, write_facts
 
 if TYPE_CHECKING:
-    from dfd.data.datamodule import FaceDataModule
-    from dfd.models.base import Detector
-    from dfd.training.checkpoint import Loaded
+    from dfd.inference.ood import IdOodData
+    from dfd.models.checkpoint import Loaded
 
-FOLDER, DETECTORS = "ood", "detectors"
 ORACLE = "oracle outliers: the sources that are tested on were seen in training. This is no open-set detection"
-Banks = dict[str, FeatureBank]
-
-
-@dataclass(frozen=True)
-class Role:
-    """Videos that play one part, and the datamodule that shows them."""
-
-    data: "FaceDataModule"
-    split: str
-
-    @property
-    def records(self) -> tuple[Record, ...]:
-        """The videos."""
-        return self.data.records(self.split)
 
 
 def chosen(cfg: DictConfig) -> list[str]:
@@ -59,274 +29,85 @@ def chosen(cfg: DictConfig) -> list[str]:
     return detectors(OmegaConf.to_container(cfg.posthoc) if OmegaConf.is_list(cfg.posthoc) else cfg.posthoc)  # type: ignore[arg-type]
 
 
-def posthoc(loaded: "Loaded", sides: Sides, cfg: DictConfig) -> float:
+def report_ood(loaded: "Loaded", data: "IdOodData", cfg: DictConfig) -> float:
     """Fit, tune, score and report detectors on a run; return the AUROC of the lead against everything strange."""
     from dfd.evaluation.ood.report import ood_table, write_ood_report
-    from dfd.training.bank import linear_head
-    from dfd.training.checkpoint import load_network
+    from dfd.inference.observe import linear_head
+    from dfd.inference.ood import (
+        FOLDER,
+        choose_lead,
+        extreme_views,
+        fit_all,
+        make_banks,
+        make_roles,
+        write_scores_and_detectors,
+    )
+    from dfd.models.checkpoint import load_network
+    from dfd.models.devices import trainer_device
 
     started = time.time()
     options: dict[str, Any] = OmegaConf.to_container(cfg.ood, resolve=True)  # type: ignore[assignment]
     names = chosen(cfg)
-    device = runs.device(cfg.trainer)
+    device = trainer_device(cfg.trainer)
     network = loaded.network.to(device)
     allow = allowed_networks(cfg.plugins)
     others = [load_network(Path(other), allow).network.to(device) for other in options["ensemble"]]
-    roles = make_roles(sides, network, options)
+    roles = make_roles(data, network, options)
     banks = make_banks(network, roles, names, others)
     head = linear_head(network, banks["fit"].features.shape[1])
     fitted, left_out = fit_all(names, banks, head, options["id_kept"])
     lead = choose_lead(fitted, banks)
     run = loaded.path.parents[1]
-    folder = Path(cfg.get("output") or run / FOLDER / sides.strange.source.tag)
-    _write(folder, run, fitted, banks, roles, options["keep_banks"])
+    folder = Path(cfg.get("output") or run / FOLDER / data.ood.source.tag)
+    write_scores_and_detectors(folder, run, fitted, banks, roles, options["keep_banks"])
     found = {
         "strange": ", ".join(sorted(set(banks["ood"].source))),
         "fitted_on": f"{len(roles['fit'].records)} training videos",
         "lead": lead,
         "left_out": left_out,
         "options": {name: dict(detector.options) for name, detector in fitted.items() if detector.options},
-        "pictures": _pictures(network, roles, banks, fitted[lead]),
+        "pictures": extreme_views(network, roles, banks, fitted[lead]),
         "seconds": round(time.time() - started, 1),
     }
-    facts = _facts(loaded, sides, cfg) | found
+    facts = _facts(loaded, data, cfg) | found
     write_facts(folder, facts)
-    for side in (sides.known, sides.strange):
-        touch(run, {"dataset": side.source.tag, "condition": "posthoc", "command": facts["command"]}, None)
+    for side in (data.id, data.ood):
+        log_access(run, {"dataset": side.source.tag, "condition": "posthoc", "command": facts["command"]}, None)
     evaluation = write_ood_report(folder, resamples=options["resamples"])
     console = Console()
-    console.print(ood_table(evaluation, title=f"{loaded.card['model']}: what is strange in {sides.strange.source.tag}"))
+    console.print(ood_table(evaluation, title=f"{loaded.card.model}: what is strange in {data.ood.source.tag}"))
     for name, reason in left_out.items():
         console.print(f"left out: {name} ({reason})", soft_wrap=True)
     console.print(f"report: {folder / 'report.html'}", soft_wrap=True)
     return evaluation.numbers[lead]["all"]["auroc"].value
 
 
-def _facts(loaded: "Loaded", sides: Sides, cfg: DictConfig) -> dict[str, Any]:
-    card, strange = loaded.card, sides.strange.source
-    known = sides.known.source.tag
+def _facts(loaded: "Loaded", data: "IdOodData", cfg: DictConfig) -> dict[str, Any]:
+    card, strange = loaded.card, data.ood.source
+    known = data.id.source.tag
     return {
-        "title": f"{card['model']} on {known}: what is strange in {strange.tag}",
-        "model": card["model"],
+        "title": f"{card.model} on {known}: what is strange in {strange.tag}",
+        "model": card.model,
         "known": known,
-        "outliers": card.get("outliers"),
-        "sample": strange.sample or card["sample"],
+        "outliers": card.outliers,
+        "sample": strange.sample or card.sample,
         "checkpoint": str(loaded.path),
-        "seed": card["seed"],
+        "seed": card.seed,
         "id_kept": f"{cfg.ood.id_kept:.0%}",
         "tuned_on": "known validation videos against synthetic outliers of them: " + ", ".join(cfg.ood.tune),
-        "notes": list(_notes(sides)),
-        "command": runs.command_line(),
+        "notes": list(_notes(data)),
+        "command": command_line(),
         "started": time.strftime("%Y-%m-%d %H:%M"),
-        "environment": runs.environment(),
+        "environment": environment(),
         "config": OmegaConf.to_yaml(cfg, resolve=True),
     }
 
 
-def _notes(sides: Sides) -> Iterator[str]:
-    if (sides.strange_node["index"] or {}).get("oracle_outliers"):
+def _notes(data: "IdOodData") -> Iterator[str]:
+    if (data.ood_node["index"] or {}).get("oracle_outliers"):
         yield ORACLE
-    for name, side in (("known", sides.known), ("strange", sides.strange)):
+    for name, side in (("known", data.id), ("strange", data.ood)):
         yield from side.notes
         if side.failures:
             reasons = ", ".join(f"{n} x {reason}" for reason, n in Counter(f.reason for f in side.failures).items())
             yield f"{len(side.failures)} videos of the {name} side could not be used: {reasons}"
-
-
-def make_roles(sides: Sides, network: "Detector", options: Mapping[str, Any]) -> dict[str, Role]:
-    """Return who is fitted on, tuned on, tested on, changed in benign ways, and strange."""
-    from dfd.data.outliers import changed, outliers_of
-
-    known = sides.known.manifest
-    train, val, test = (known.split(split) for split in ("train", "val", "test"))
-    picked = np.unique(np.linspace(0, len(train) - 1, min(options["fit_limit"], len(train))).astype(int))
-
-    def role(node: Mapping[str, Any], prepared: Prepared, split: str, records: Sequence[Record]) -> Role:
-        manifest = Manifest(tuple(records), prepared.manifest.folder)
-        return Role(build(node["loader"], sides.allow)(manifest, network.input), split)
-
-    def of_known(split: str, records: Sequence[Record]) -> Role:
-        return role(sides.known_node, sides.known, split, records)
-
-    roles = {
-        "fit": of_known("train", [train[row] for row in picked]),
-        "val": of_known("val", val),
-        "tune": of_known("val", outliers_of(val, options["tune"])),
-        "test": of_known("test", test),
-        "ood": role(sides.strange_node, sides.strange, "test", sides.strange.manifest.split("test")),
-    }
-    some = test[:: -(-len(test) // options["benign_limit"])]
-    return roles | {f"benign/{kind}": of_known("test", changed(some, kind)) for kind in options["benign"]}
-
-
-def make_banks(
-    network: "Detector", roles: Mapping[str, Role], wants: Sequence[str], others: Sequence["Detector"]
-) -> Banks:
-    """Show every role's views to the network once."""
-    from dfd.training.bank import collect
-
-    columns = {"mc_dropout"} if {"mc_dropout", "disagreement"} & set(wants) else set()
-    columns |= {"odin"} & set(wants)
-    loaders = {name: role.data.eval_dataloader(role.split) for name, role in roles.items()}
-    banks: Banks = {}
-    with _progress(sum(map(len, loaders.values()))) as advance:
-        for name, role in roles.items():
-            records = role.records
-            same = records[0].dataset == roles["test"].records[0].dataset
-
-            def source(record: Record, same: bool = same) -> str:
-                return record.method if same else f"{record.dataset}/{record.method}"
-
-            banks[name] = collect(network, loaders[name], records, source, columns, others, advance)
-    answers = dict(zip(banks["test"].video, banks["test"].label, strict=True))
-    for name, bank in banks.items():
-        if name.startswith("benign/"):  # a change is no class of its own
-            label = np.array([answers[video.rpartition("#")[0]] for video in bank.video])
-            banks[name] = replace(bank, label=label)
-    return banks
-
-
-def fit_all(
-    names: Sequence[str], banks: Banks, head: Head | None, id_kept: float
-) -> tuple[dict[str, Fitted], dict[str, str]]:
-    """Fit every detector that can be used, with its threshold; return also why the others cannot."""
-    from dfd.posthoc.zoo import fit, score, why_not
-
-    fitted: dict[str, Fitted] = {}
-    left_out: dict[str, str] = {}
-    for name in names:
-        reason = why_not(name, banks["fit"], head)
-        if reason:
-            left_out[name] = reason
-            continue
-        none = Head(np.zeros((0, 0)), np.zeros(0))
-        one = fit(name, banks["fit"], head or none, (banks["val"], banks["tune"]))
-        threshold = threshold_for(_by_video(banks["val"], score(one, banks["val"])), id_kept)
-        fitted[name] = replace(one, threshold=threshold)
-    return fitted, left_out
-
-
-def choose_lead(fitted: Mapping[str, Fitted], banks: Banks) -> str:
-    """Return the detector that best tells synthetic outliers from validation videos: the test has no say.
-
-    An abnormality module has trained on outliers of that kind, so it leads only where it is alone.
-    """
-    from dfd.posthoc.zoo import score
-
-    if not fitted:
-        raise DfdError("none of the detectors in posthoc= can be used on this run: ask for knn or mahalanobis")
-    truth = np.repeat([0, 1], [len(banks["val"]), len(banks["tune"])])
-
-    def separation(name: str) -> float:
-        return roc_auc(truth, np.concatenate([score(fitted[name], banks[part]) for part in ("val", "tune")]))
-
-    return max([name for name in fitted if name != "abnormality"] or fitted, key=separation)
-
-
-def _write(
-    folder: Path, run: Path, fitted: Mapping[str, Fitted], banks: Banks, roles: Mapping[str, Role], keep: bool
-) -> None:
-    """Write the score table, the fitted detectors and, if asked, the banks."""
-    from dfd.evaluation.ood.report import SCORES
-    from dfd.evaluation.ood.scores import write_scores
-
-    directions = _components(banks["fit"].features)
-    parts = [
-        _scored(name, bank, roles[name].records, fitted, directions)
-        for name, bank in banks.items()
-        if name not in ("fit", "tune")
-    ]
-    thresholds = {name: detector.threshold for name, detector in fitted.items()}
-    write_scores(pd.concat(parts, ignore_index=True), folder / SCORES, thresholds)
-    for name, detector in fitted.items():
-        detector.write(run / FOLDER / DETECTORS / f"{name}.npz")
-    if keep:
-        for name, bank in banks.items():
-            bank.write(folder / "banks" / f"{name.replace('/', '-')}.npz")
-
-
-def _scored(
-    role: str,
-    bank: FeatureBank,
-    records: Sequence[Record],
-    fitted: Mapping[str, Fitted],
-    directions: tuple[np.ndarray, np.ndarray],
-) -> pd.DataFrame:
-    from dfd.evaluation.ood.scores import PREFIX
-    from dfd.posthoc.zoo import score
-
-    labels = {record.id: record.label for record in records}
-    # a person of one dataset is not a person of another
-    groups = {record.id: f"{record.dataset}/{record.group}" for record in records}
-    mean, axes = directions
-    plane = (bank.features - mean) @ axes
-    table = {
-        "video": bank.video,
-        "role": role,
-        "source": bank.source,
-        "label": [labels[video] for video in bank.video],
-        "right": (bank.logits.argmax(1) == bank.label).astype(float) if role != "ood" else 0.0,
-        "group": [groups[video] for video in bank.video],
-        "t": bank.t,
-        "score": bank.extra["score"],
-        "pca_x": plane[:, 0],
-        "pca_y": plane[:, -1],
-    }
-    return pd.DataFrame(table | {PREFIX + name: score(detector, bank) for name, detector in fitted.items()})
-
-
-def _components(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean and the two directions of most variance."""
-    mean = features.mean(0)
-    centred = features - mean
-    _, vectors = np.linalg.eigh(centred.T @ centred)
-    return mean, vectors[:, ::-1][:, :2]
-
-
-def _by_video(bank: FeatureBank, scores: np.ndarray) -> np.ndarray:
-    _, inverse = np.unique(bank.video, return_inverse=True)
-    return np.bincount(inverse, scores) / np.bincount(inverse)
-
-
-def _pictures(
-    network: "Detector", roles: Mapping[str, Role], banks: Banks, lead: Fitted, count: int = 6
-) -> dict[str, list[dict[str, Any]]]:
-    """Return the least and the most strange views, with what was not reconstructed, for the report."""
-    from dfd.posthoc.zoo import score
-
-    scores = {name: score(lead, banks[name]) for name in ("test", "ood")}
-    places = [(value, name, row) for name, values in scores.items() for row, value in enumerate(values)]
-    places.sort(key=lambda place: place[0])
-    chosen = {"Least strange": places[:count], "Most strange": places[: -count - 1 : -1]}
-    return {
-        title: [_picture(network, roles[name], banks[name], row, value) for value, name, row in some]
-        for title, some in chosen.items()
-    }
-
-
-def _picture(network: "Detector", role: Role, bank: FeatureBank, row: int, value: float) -> dict[str, Any]:
-    import torch
-
-    from dfd.cli.reporting import data_url, heat_url
-    from dfd.core.tensors import Reconstructed
-    from dfd.training.bank import answering, residual_map
-
-    number = {record.id: position for position, record in enumerate(role.records)}[str(bank.video[row])]
-    pixels = role.data.view(role.split, number, float(bank.t[row]))[0]
-    about = {"video": str(bank.video[row]), "source": str(bank.source[row]), "score": float(value)}
-    about["image"] = data_url(pixels)
-    if role.data.input.kind == "image":
-        with torch.inference_mode():
-            output: Any = answering(network)(torch.from_numpy(pixels)[None].to(network.mean.device).float() / 255)
-        if isinstance(output, Reconstructed):
-            about["residual"] = heat_url(residual_map(output)[0].cpu().numpy())
-    return about
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Any]:
-    from dfd.preprocess.runner import progress_bar
-
-    with progress_bar() as progress:
-        task = progress.add_task("feature banks", total=total)
-        yield lambda: progress.advance(task)

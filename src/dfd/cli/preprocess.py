@@ -13,13 +13,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dfd.cli.app import allowed, command
-from dfd.cli.datasets import Prepared, Source, find_source, indexed, prepare_data
-from dfd.cli.sample import banner
-from dfd.core.build import build, check, locate
+from dfd.cli.app import command
+from dfd.cli.sample_banner import banner
+from dfd.core.build import allowed, build, check, locate
 from dfd.core.errors import DfdError, did_you_mean
 from dfd.core.manifest import Manifest
 from dfd.core.records import SPLITS, Failure, Record
+from dfd.preprocess.dataset import Prepared, Source, find_source, indexed, prepare_data
 
 if TYPE_CHECKING:
     from dfd.preprocess.runner import Engine

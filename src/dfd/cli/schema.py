@@ -146,14 +146,15 @@ class Predict(Root):
     """python predict.py"""
 
     run: Any = MISSING  # a run folder or a checkpoint file; several, [a,b,c], are averaged
-    input: str = MISSING  # a video, an image, or a folder of them
+    input: Any = MISSING  # a video, an image, a folder, a pattern; or a list of them
     output: str | None = None  # null: <run>/predict/<date>
     threshold: float | None = None  # null: what the run's validation chose, else 0.5
     ood: str | None = None  # an out-of-distribution detector that eval.py posthoc=[...] fitted: strange: inconclusive
-    frames: int = 32  # looked at per video, for image networks
+    frames: int | None = None  # looked at per video, for image networks; null: as in the run's evaluation
     faces: int = 1  # at most so many people of a video
     strategy: str | None = None  # mean | confident | max | tracks (most suspect person) ...; null: as validation pooled
     batch_size: int = 32
+    workers: int | None = None  # processes that decode and find faces; null: one per core; 0: in this process
     explain: bool = False  # write a picture per file: which frame and which part of it speak for "fake"
     device: str = "auto"
 

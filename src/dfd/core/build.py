@@ -3,7 +3,7 @@
 import importlib
 import inspect
 import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -12,6 +12,17 @@ from dfd.core.errors import DfdError, did_you_mean
 TARGET, PARTIAL = "_target_", "_partial_"
 OWN = ("dfd.",)
 PLAIN = (str, bool, int, float)
+LIBRARIES = ("pytorch_lightning.", "torch.optim.", "albumentations.", "torchvision.transforms.v2.")
+
+
+def allowed(plugins: Iterable[str]) -> tuple[str, ...]:
+    """Return what a configuration may build: our own classes, those we build upon, and those of the user's plugins."""
+    return ("dfd.", *LIBRARIES, *(f"{name}." for name in plugins))
+
+
+def allowed_networks(plugins: Iterable[str]) -> tuple[str, ...]:
+    """Return what a checkpoint may build: networks, ours and those of the user's plugins."""
+    return ("dfd.models.", *(f"{name}." for name in plugins))
 
 
 def build(tree: Any, allow: Sequence[str] = OWN, **overrides: Any) -> Any:

@@ -14,6 +14,7 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from dfd.core.card import Repair, Showing
 from dfd.core.cores import cores
 from dfd.core.errors import DfdError
 from dfd.core.manifest import Manifest
@@ -23,7 +24,7 @@ from dfd.data.collate import collate
 from dfd.data.outliers import with_changes
 from dfd.data.sampler import Balance, EvalSampler, TrainSampler
 from dfd.data.sampling import Sampling
-from dfd.data.views import FaceViews, Repair, Showing, Views
+from dfd.data.views import FaceViews, Views
 
 
 class FaceDataModule(pl.LightningDataModule):

@@ -1,26 +1,23 @@
 """Whole images as views: no faces are looked for, a picture is resized to what the network wants."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from PIL import Image
 from torch.utils.data import Dataset
 
 from dfd.core.errors import DfdError
-from dfd.core.manifest import Manifest
 from dfd.core.records import InputSpec, Record
 from dfd.data.augment import Augment
 from dfd.data.crops import COLUMNS, Crops
-from dfd.data.datamodule import FaceDataModule
 from dfd.data.sampling import spread
-from dfd.data.video import IMAGE_SUFFIXES, probe, read_frames
+from dfd.data.video import IMAGE_SUFFIXES, probe, read_frames, read_picture_file
 from dfd.data.views import Views, Visit, fit
 
 # what Pillow raises on files that are damaged, or larger than a picture should be
 UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
-Classes = Literal["label", "method"]
 
 
 class ImageViews(Dataset[Views]):
@@ -56,7 +53,7 @@ class ImageViews(Dataset[Views]):
 def read_rgb(path: Path) -> np.ndarray:
     """Read a picture of any mode (grey, palette, transparent) as RGB uint8 (H, W, 3)."""
     try:
-        with Image.open(path) as image:
+        with Image.open(io.BytesIO(read_picture_file(path))) as image:
             return np.asarray(image.convert("RGB"))
     except UNREADABLE as error:
         raise DfdError(f"{path} is missing or is not an image that can be read ({error})") from error
@@ -71,43 +68,3 @@ def whole_frames(path: Path, count: int) -> Crops:
     table: dict[str, np.ndarray] = {name: np.zeros(len(frames)) for name in COLUMNS}
     table |= {"frame": np.arange(len(frames)), "t": np.array([t for _, t, _ in frames])}
     return Crops(table | {"valid": np.ones(len(frames), bool)}, {row: image for row, (*_, image) in enumerate(frames)})
-
-
-class ImageDataModule(FaceDataModule):
-    """Pictures of a manifest as the network wants them; `classes=method` tells methods apart, not real and fake."""
-
-    def __init__(
-        self,
-        manifest: Manifest,
-        input: InputSpec,
-        augment: Augment | None = None,
-        batch_size: int = 32,
-        visits: int = 1,
-        balance: Literal["balanced", "natural"] = "balanced",
-        workers: int | Literal["auto"] = "auto",
-        seed: int = 0,
-        classes: Classes = "label",
-    ) -> None:
-        super().__init__(
-            manifest,
-            input,
-            augment,
-            batch_size,
-            eval_frames=1,
-            visits=visits,
-            balance=balance,
-            workers=workers,
-            seed=seed,
-        )
-        self.names = sorted({record.method for record in manifest.records}) if classes == "method" else ["real", "fake"]
-        self.classes = classes
-
-    def targets(self, records: Sequence[Record]) -> list[int]:
-        """Return the class of every record: its label, or the place of its method among the names, else -1."""
-        if self.classes == "label":
-            return [record.label for record in records]
-        return [self.names.index(record.method) if record.method in self.names else -1 for record in records]
-
-    def views(self, records: Sequence[Record], count: int, augment: Augment | None = None) -> Dataset[Views]:
-        """Return the dataset of these records; every one has one view."""
-        return ImageViews(records, self.input, augment, self.targets(records))

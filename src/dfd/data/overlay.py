@@ -1,4 +1,6 @@
-"""Evidence drawn over the frames it is about."""
+"""Evidence drawn over the frames it is about, and pictures as data URLs."""
+
+import base64
 
 import cv2
 import numpy as np
@@ -34,3 +36,16 @@ def _bar(share: float, side: int) -> np.ndarray:
     bar[GAP:] = 230
     bar[GAP:, : round(share * side)] = (200, 60, 40)
     return bar
+
+
+def data_url(pixels: np.ndarray) -> str:
+    """Return a picture (3, S, S) uint8 RGB as a JPEG data URL."""
+    bgr = np.ascontiguousarray(pixels.transpose(1, 2, 0)[..., ::-1])
+    encoded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 85])[1]
+    return f"data:image/jpeg;base64,{base64.b64encode(encoded.tobytes()).decode()}"
+
+
+def heat_url(values: np.ndarray) -> str:
+    """Return a map (H, W) of non-negative values, from none to its largest, as a JPEG data URL."""
+    scaled = np.rint(255 * values / max(float(values.max()), 1e-12)).astype(np.uint8)
+    return data_url(cv2.applyColorMap(scaled, cv2.COLORMAP_INFERNO)[..., ::-1].transpose(2, 0, 1))

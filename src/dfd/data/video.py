@@ -1,4 +1,4 @@
-"""Decode videos with PyAV: only the frames asked for become pictures; what is no video is refused with a reason.
+"""Decode videos with PyAV: only the frames asked for become pictures; what is not a video is refused with a reason.
 
 The packets of a file are listed first, which decodes nothing: they say how many frames there are, when each is shown
 (also at a variable rate) and where decoding can start. Frames are then known by their time stamp, so whole groups of
@@ -6,36 +6,30 @@ pictures are jumped over and frames that nobody needs are not decoded, without e
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from dfd.core.errors import DfdError
+from dfd.data.headers import LARGEST_PICTURE, MOST_FRAMES, BadVideo, check_container, check_file, check_picture
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 # containers that hold media themselves: a playlist could name any file or address
 FORMATS = {"mov", "mp4", "avi", "matroska", "webm", "mpeg", "mpegts", "mpegvideo", "m4v", "flv", "asf", "ogg"}
+WHITELIST = "mov,avi,matroska,mpeg,mpegts,mpegvideo,m4v,flv,asf,ogg"  # the same, as FFmpeg's option wants them
 LARGEST_SIDE = 8192
-MOST_FRAMES = 200_000  # nearly two hours at 30 frames a second
+LONGEST = 24 * 3600.0  # seconds
 WORTH_A_JUMP = 8  # frames that need not be decoded
 STEPS_BACK = 3  # starts of decoding to try before the beginning of the file
 PLANAR = ("yuv420p", "yuvj420p")
-
-
-class BadVideo(DfdError):
-    """A file that is refused, with the reason code that a table of failures carries."""
-
-    def __init__(self, message: str, reason: str = "decode_error") -> None:
-        super().__init__(message)
-        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -121,6 +115,10 @@ class Video:
         else:  # old containers do not say when a frame is shown: frames are counted as they come
             self.times = np.arange(len(packets)) / float(self.rate)
         span = float(self.times[-1] - self.times[0])
+        if not 0 <= span <= LONGEST:
+            raise BadVideo(
+                f"{path} claims to last {span / 3600:.0f} hours: it is damaged, or has to be cut", "too_long"
+            )
         fps = (len(packets) - 1) / span if len(packets) > 1 and span > 0 else float(self.rate)
         self.info = VideoInfo(len(packets), round(fps, 3), *self._size())
 
@@ -202,17 +200,32 @@ class Video:
 
 
 @contextmanager
+def open_container(path: Path, whitelist: str = WHITELIST) -> Iterator[av.container.InputContainer]:
+    """Open a media file, and nothing but that file: no other protocol, no playlist, no frame beyond `LARGEST_SIDE`."""
+    check_file(path)
+    check_container(path)
+    options = {"protocol_whitelist": "file", "format_whitelist": whitelist, "max_pixels": str(LARGEST_SIDE**2)}
+    with ExitStack() as held:
+        try:
+            source: Any = f"file:{path.absolute()}"
+            source.encode()
+        except UnicodeEncodeError:  # a name of other bytes: FFmpeg is given the open file
+            source = held.enter_context(path.open("rb"))
+        try:
+            yield held.enter_context(av.open(source, metadata_errors="replace", options=options))
+        except MemoryError as error:
+            raise BadVideo(f"{path} needs more memory than a file may take", "out_of_memory") from error
+        except (av.error.FFmpegError, OSError) as error:
+            raise BadVideo(
+                f"{path} cannot be decoded ({error.strerror or error}): it is damaged or not a video"
+            ) from error
+
+
+@contextmanager
 def open_video(path: Path) -> Iterator[Video]:
     """Open a file and list its frames, or refuse it."""
-    if not path.is_file():
-        raise BadVideo(f"no video at {path}", "missing_file")
-    if path.stat().st_size == 0:
-        raise BadVideo(f"{path} is empty (0 bytes): download it again")
-    try:
-        with av.open(str(path), metadata_errors="replace") as container:
-            yield Video(container, _stream(container, path), path)
-    except (av.error.FFmpegError, OSError) as error:
-        raise BadVideo(f"{path} cannot be decoded ({error.strerror or error}): it is damaged or not a video") from error
+    with open_container(path) as container:
+        yield Video(container, _stream(container, path), path)
 
 
 def probe(path: Path) -> VideoInfo:
@@ -231,18 +244,32 @@ def read_frames(path: Path, indices: Sequence[int]) -> Iterator[tuple[int, float
 
 def read_image(path: Path) -> np.ndarray:
     """Read an image file as RGB uint8 (H, W, 3)."""
+    data = read_picture_file(path)
     try:
-        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:  # more pixels than OpenCV takes
-        raise BadVideo(f"{path} cannot be read as an image ({error.err})") from error
+        reason = "out_of_memory" if "memory" in str(error.err).lower() else "decode_error"
+        raise BadVideo(f"{path} cannot be read as an image ({error.err})", reason) from error
     if image is None:
-        raise BadVideo(f"{path} is missing or is not an image that can be read")
+        raise BadVideo(f"{path} is damaged: it cannot be read as an image")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def read_picture_file(path: Path) -> bytes:
+    """Return the bytes of a picture whose header was looked at: of a known format, and not too large."""
+    size = check_file(path)
+    if size > LARGEST_PICTURE:
+        raise BadVideo(
+            f"{path} is a picture of {size / 2**20:.0f} MiB: more is refused than {LARGEST_PICTURE >> 20}", "too_large"
+        )
+    data = path.read_bytes()
+    check_picture(path, data)
+    return data
 
 
 def _stream(container: av.container.InputContainer, path: Path) -> av.VideoStream:
     if not FORMATS & set(container.format.name.split(",")):
-        raise BadVideo(f"{path} is no video but {container.format.long_name}", "not_a_video")
+        raise BadVideo(f"{path} is not a video but {container.format.long_name}", "not_a_video")
     if not container.streams.video:
         raise BadVideo(f"{path} holds no video stream", "not_a_video")
     stream = container.streams.video[0]

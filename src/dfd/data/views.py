@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Literal, NamedTuple, TypedDict
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 from torch.utils.data import Dataset
 
+from dfd.core.card import Showing
 from dfd.core.errors import DfdError
 from dfd.core.records import InputSpec, Record
 from dfd.data.align import fit, show, shown_points
@@ -16,8 +17,6 @@ from dfd.data.cache import ShownCrops
 from dfd.data.crops import LANDMARKS, CropReader
 from dfd.data.readers import Reader, open_crops
 from dfd.data.sampling import Sampling, choose, official
-
-Repair = Literal["none", "drop", "relabel"]
 
 
 class Visit(NamedTuple):
@@ -37,18 +36,31 @@ class Views(TypedDict):
     video: int
 
 
-class Showing(NamedTuple):
-    """Whose face is shown and how much of it.
+def pick_views(
+    table: Mapping[str, np.ndarray],
+    members: np.ndarray,
+    input: InputSpec,
+    views: int,
+    sampling: Sampling = "even",
+    generator: np.random.Generator | None = None,
+) -> np.ndarray:
+    """Choose what is shown of one person, in training, in evaluation and by the engine alike.
 
-    `margin` and `align` are applied when a crop is read. `actors` is "main", or "any": in training, a random one of
-    the faces that were kept. `repair` says what a face of a fake is that its mask shows untouched: "none" believes
-    the label, "drop" shows the others instead where there are any, "relabel" calls it real.
+    Args:
+        table: the frame table of a video's crops.
+        members: rows of the table that show the person.
+        input: what the network takes.
+        views: how many views are wanted.
+        sampling: how clips are chosen.
+        generator: random views in training; None gives the fixed views of evaluation.
+
+    Returns:
+        Rows of the table, (views, frames).
     """
-
-    margin: float | None = None
-    align: bool = False
-    actors: Literal["main", "any"] = "main"
-    repair: Repair = "none"
+    frames, valid = table["frame"][members], table["valid"][members]
+    if sampling == "official":
+        return members[official(valid, views, input.frames, input.stride, generator)]
+    return members[choose(frames, valid, views, input.frames, input.stride, generator)]
 
 
 class FaceViews(Dataset[Views]):
@@ -90,7 +102,7 @@ class FaceViews(Dataset[Views]):
             table = self._table(record, crops)
             members, label = self._face(record, crops, generator)
             try:
-                rows = members[self._rows(table["frame"][members], table["valid"][members], generator)]
+                rows = pick_views(table, members, spec, self.views, self.sampling, generator)
             except DfdError as error:
                 raise DfdError(f"{record.dataset}/{record.id}: {error}") from None
             stack, points = self._stack(record, crops, table, rows.ravel(), generator is not None)
@@ -138,12 +150,6 @@ class FaceViews(Dataset[Views]):
         shown = [str(size), margin is not None and f"margin{margin:g}", align and "aligned", exact and "exactly"]
         place = self.cache / "-".join(word for word in shown if word) / path.relative_to(path.anchor)
         return ShownCrops(place.with_name(f"{place.name}.raw"), path, size)
-
-    def _rows(self, frames: np.ndarray, valid: np.ndarray, generator: np.random.Generator | None) -> np.ndarray:
-        spec = self.input
-        if self.sampling == "official":
-            return official(valid, self.views, spec.frames, spec.stride, generator)
-        return choose(frames, valid, self.views, spec.frames, spec.stride, generator)
 
     def _table(self, record: Record, crops: Reader) -> dict[str, np.ndarray]:
         """Return the table of frames, with exact landmarks where they were found and are asked for."""

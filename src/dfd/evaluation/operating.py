@@ -1,7 +1,9 @@
 """What a validation split decides, once: calibration, thresholds, and a band in which no verdict is given."""
 
 import json
+import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from dfd.core.errors import DfdError
+from dfd.core.run_folder import CHECKPOINTS, find_checkpoint
 from dfd.evaluation.numbers import Number
 from dfd.evaluation.protocol import Protocol, videos_of
 from dfd.metrics.bootstrap import intervals, resample
@@ -19,6 +22,8 @@ from dfd.metrics.measures import OfCounts
 from dfd.metrics.pooling import How, pool_scores
 from dfd.metrics.probabilities import are_probabilities
 from dfd.metrics.ranking import Counts, rates
+
+log = logging.getLogger("dfd")
 
 FILE = "operating.json"  # beside a run's checkpoints
 ERROR = 0.1  # of a verdict outside the band, per class
@@ -101,3 +106,38 @@ def _threshold(counts: Counts, fpr: float) -> np.ndarray:
     false, _ = rates(counts)
     last = (false[..., 1:] <= fpr + 1e-12).sum(-1) - 1
     return np.where(last >= 0, counts.thresholds[np.maximum(last, 0)], np.nan)
+
+
+def operating_folder(run: Path, checkpoint: Path) -> Path:
+    """Return where a checkpoint's operating point lies: the run folder for the checkpoint that stands for the run."""
+    chosen = checkpoint
+    if checkpoint.parent == run / CHECKPOINTS:
+        with suppress(DfdError):  # neither a best nor a last one: the only one there is
+            chosen = find_checkpoint(run)
+    return run if checkpoint == chosen else run / "operating" / checkpoint.stem
+
+
+def operating_point_of(run: Path, checkpoint: Path) -> Operating | None:
+    """Return the operating point that validation chose for a checkpoint, if it did."""
+    folder = operating_folder(run, checkpoint)
+    operating = Operating.read(folder)
+    if operating is None and folder != run:
+        log.warning(
+            "the run's thresholds are not those of %s: find its own with eval.py run=%s split=val",
+            checkpoint.name,
+            checkpoint,
+        )
+    return operating
+
+
+def store_operating_point(run: Path, table: pd.DataFrame, protocol: Protocol, facts: Mapping[str, Any]) -> None:
+    """Write the operating point of a checkpoint from its predictions of the validation split, or say why not."""
+    kept = {key: facts[key] for key in ("dataset", "manifest", "checkpoint", "sample", "started") if key in facts}
+    try:
+        operating = decide(table, protocol, kept)
+    except DfdError as error:
+        log.warning("no threshold and calibration for this run: %s", error)
+        return
+    folder = operating_folder(run, Path(facts["checkpoint"]))
+    folder.mkdir(parents=True, exist_ok=True)
+    operating.write(folder)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dfd.core.errors import DfdError
-from dfd.training.checkpoint import CARD, read_checkpoint
+from dfd.models.checkpoint import CARD, read_checkpoint
 
 
 def average_checkpoints(paths: Sequence[Path], output: Path) -> None:

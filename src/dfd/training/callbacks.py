@@ -15,11 +15,10 @@ import torch
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from dfd.core.errors import DfdError, Stopped
-from dfd.data.overlay import strip
 from dfd.metrics.pooling import pool
 from dfd.metrics.ranking import pr_curve, roc_curve
-from dfd.models.base import Detector
-from dfd.models.explain import can_be_explained, evidence_maps
+from dfd.models.explain import can_be_explained
+from dfd.training.evidence import evidence_picture
 from dfd.training.objective import Objective
 from dfd.training.sharding import Sharded
 
@@ -184,19 +183,12 @@ class TensorBoardFigures(pl.Callback):
         views = [trainer.datamodule.view("val", int(rows.video[i]), float(rows.t[i])) for i in wrong]  # type: ignore[attr-defined]
         whole = not isinstance(trainer.strategy, Sharded)  # else one process alone cannot run it
         some = views[: self.explained] if whole and can_be_explained(pl_module.network) else []
-        evidence = [explained(pl_module.network, frames) for frames in some]
+        evidence = [evidence_picture(pl_module.network, frames) for frames in some]
         for board in boards:
             board.experiment.add_figure("val/curves", _curves(labels, scores), trainer.global_step)
             board.experiment.add_images("val/most_wrong", np.stack([view[0] for view in views]), trainer.global_step)
             for place, picture in enumerate(evidence):
                 board.experiment.add_image(f"val/evidence/{place}", picture, trainer.global_step)
-
-
-def explained(network: Detector, frames: np.ndarray) -> np.ndarray:
-    """Return a picture (3, H, W) uint8 of one view (T, 3, S, S) and of what in it speaks for "fake"."""
-    pixels = torch.from_numpy(frames).to(network.mean.device).float().div_(255)
-    maps = evidence_maps(network, pixels[None] if network.input.kind == "clip" else pixels)
-    return strip(frames, maps[0].float().cpu().numpy())
 
 
 def _curves(labels: np.ndarray, scores: np.ndarray) -> Any:

@@ -16,7 +16,7 @@ from dfd.data.ondevice import OnDevice
 from dfd.metrics.pooling import pool
 from dfd.metrics.ranking import average_precision, roc_auc
 from dfd.models.base import Detector
-from dfd.training.checkpoint import CARD
+from dfd.models.checkpoint import CARD
 from dfd.training.optim import parameter_groups
 from dfd.training.schedules import Schedule
 from dfd.training.scoring import Scoring

@@ -1,6 +1,6 @@
 """How a device computes: memory layout, TF32, recomputed activations, and batch norms over all processes."""
 
-from typing import Any, Literal
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -8,8 +8,7 @@ from torch import nn
 
 from dfd.core.errors import DfdError
 from dfd.models.backbones import synchronise_batch_norms
-
-Switch = bool | Literal["auto"]
+from dfd.models.devices import Switch, lay_out
 
 
 class Speed(pl.Callback):
@@ -58,12 +57,6 @@ class Speed(pl.Callback):
             torch.set_float32_matmul_precision(self._before[0])
             torch.backends.cudnn.allow_tf32 = self._before[1]
             self._before = None
-
-
-def lay_out(network: nn.Module, device: torch.device, channels_last: Switch = "auto") -> None:
-    """Put weights into the layout in which the device is fastest: channels last, but on Apple's GPUs."""
-    if channels_last is True or device.type != "mps":
-        network.to(memory_format=torch.channels_last)
 
 
 def recompute_activations(network: nn.Module) -> None:

@@ -1,0 +1,115 @@
+"""What is known to a run, and what may be shown to it as strange: another dataset, or what was left out of its own."""
+
+import inspect
+import logging
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf
+
+from dfd.core.build import locate
+from dfd.core.errors import DfdError
+from dfd.core.manifest import Manifest
+from dfd.core.records import FAKE, REAL, Record
+from dfd.inference.ood import IdOodData
+from dfd.preprocess.dataset import Prepared, prepare_data
+
+log = logging.getLogger("dfd")
+
+SHOWN_ALIKE = ("view_margin", "align", "eval_frames", "sampling")
+
+
+def id_and_ood(
+    known_node: dict[str, Any],
+    given: DictConfig | None,
+    data_dir: Path,
+    allow: tuple[str, ...],
+    crops: Mapping[str, Any] | None = None,
+) -> IdOodData:
+    """Prepare both sides: known is what the run was trained on, strange is what `data=` holds beside that."""
+    same = given is None or given.name == known_node["name"]
+    whole = _as_typed(known_node, ("",)) if same else {}
+    known_node = _as_typed(known_node, ("loader.", "root") if same else ("loader.",))
+    known = prepare_data(part_of(known_node, "id", allow), data_dir, allow, crops)
+    if same:
+        node = part_of(whole, "ood", allow)
+    else:
+        node = part_of(OmegaConf.to_container(given, resolve=True), "all", allow)  # type: ignore[arg-type]
+        # what is strange is not how it is shown
+        node["loader"] |= {key: known_node["loader"][key] for key in SHOWN_ALIKE if key in known_node["loader"]}
+    strange = prepare_data(node, data_dir, allow, crops if node["crops"] is not None else None)
+    return IdOodData(known, _unseen(strange, known.manifest), known_node, node, allow)
+
+
+def part_of(whole: Mapping[str, Any], part: str, allow: Sequence[str]) -> dict[str, Any]:
+    """Return a data configuration that asks its index for one part, where it knows parts."""
+    node: dict[str, Any] = deepcopy(dict(whole))
+    if node["index"] and "part" in inspect.signature(locate(node["index"]["_target_"], allow)).parameters:
+        node["index"]["part"] = part
+    return node
+
+
+def outliers_for(prepared: Prepared, plain: Mapping[str, Any], data_dir: Path, allow: tuple[str, ...]) -> Prepared:
+    """Return what an abnormality module trains on: known records (0) and outliers (1), synthetic and of other sources.
+
+    The test split is left out: nothing strange that is tested on may be seen.
+    """
+    from dfd.data.outliers import outliers_of
+
+    if "classes" in plain["data"]["loader"]:
+        plain["data"]["loader"]["classes"] = "label"
+    options = plain["model"]["outliers"]
+    known = [replace(record, label=REAL) for record in prepared.manifest.records if record.split != "test"]
+    train = _some([record for record in known if record.split == "train"], options["limit"])
+    known = [*train, *(record for record in known if record.split == "val")]
+    outliers = outliers_of(known, options["kinds"]) if options["kinds"] else []
+    real = _real_outliers(plain["data"], data_dir, allow)
+    if not outliers and not real:
+        raise DfdError("nothing to learn from: name model.outliers.kinds=[...] or data.index.outliers=[...]")
+    outliers += [replace(record, label=FAKE) for record in real if record.split != "test"]
+    if real:
+        log.info("outliers of other sources: %s", ", ".join(sorted({record.method for record in real})))
+    return replace(prepared, manifest=Manifest((*known, *outliers), prepared.manifest.folder))
+
+
+def _as_typed(saved: dict[str, Any], within: tuple[str, ...]) -> dict[str, Any]:
+    """Return the run's own data configuration with what the user typed of some of its parts on top."""
+    node = OmegaConf.create(deepcopy(saved))
+    for override in OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task)):
+        key = override.key_or_group.lstrip("+")
+        if key.startswith(tuple(f"data.{part}" for part in within)):
+            OmegaConf.update(node, key.removeprefix("data."), override.value(), force_add=True)
+    return OmegaConf.to_container(node, resolve=True)  # type: ignore[return-value]
+
+
+def _unseen(strange: Prepared, known: Manifest) -> Prepared:
+    """Leave out what is not for testing, and every source that the run has seen in training."""
+    seen = {(record.dataset, record.method) for record in known.records if record.split == "train"}
+    kept = [r for r in strange.manifest.records if r.split == "test" and (r.dataset, r.method) not in seen]
+    if not kept:
+        methods = sorted({record.method for record in strange.manifest.records})
+        raise DfdError(
+            f"nothing in {strange.source.tag} is strange: the run has seen {', '.join(methods)}; name another dataset "
+            "(data=...) or what was left out of training (data.index.methods=[...], data.index.ood=[...])"
+        )
+    return replace(strange, manifest=Manifest(tuple(kept), strange.manifest.folder))
+
+
+def _real_outliers(node: Mapping[str, Any], data_dir: Path, allow: tuple[str, ...]) -> list[Record]:
+    asked = node["index"] or {}
+    if not asked.get("outliers"):
+        return []
+    if asked.get("oracle_outliers"):
+        log.warning("oracle outliers: trained on what it is tested on. This is no open-set detection")
+    return list(prepare_data(part_of(node, "outliers", allow), data_dir, allow).manifest.records)
+
+
+def _some(records: list[Record], limit: int | None) -> list[Record]:
+    if limit is None or len(records) <= limit:
+        return records
+    return [records[row * len(records) // limit] for row in range(limit)]

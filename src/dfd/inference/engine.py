@@ -1,0 +1,196 @@
+"""The engine: the only way to look at a file; predict, servers, bundles, teachers and benches use it.
+
+A file goes through two halves. The first (decode, find faces, cut, choose views) needs no network and runs ahead in
+worker processes; the second (the networks) runs here, on one device.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import torch
+
+from dfd.core.bank import Fitted
+from dfd.core.card import Card
+from dfd.core.cores import cores
+from dfd.core.errors import DfdError
+from dfd.core.run_folder import run_of
+from dfd.evaluation.operating import operating_point_of
+from dfd.inference.abstain import load_abstainer, score_with_ood, why_inconclusive
+from dfd.inference.sandbox import Limits, OverLimit, Sandbox
+from dfd.inference.verdict import STRATEGIES, FileResult, Judging, ViewScores, judge_file
+from dfd.inference.views import FileViews, ViewExtractor, ViewOptions
+from dfd.models.base import Detector
+from dfd.models.checkpoint import NETWORKS, Loaded, load_network
+from dfd.models.devices import autocast, find_device, lay_out
+from dfd.training.evidence import evidence_picture
+
+Progress = Callable[[str, float], None]  # stage ("decode", "score"), share done
+
+
+@dataclass(frozen=True)
+class Member:
+    """One run at work: its network on the device, its card, and how it looks at a file."""
+
+    network: Detector
+    card: Card
+    options: ViewOptions
+    path: Path
+
+
+class Engine:
+    """Judges files with one run, or with the mean of several.
+
+    Args:
+        members: the runs.
+        judging: how scores become verdicts.
+        batch_size: views that the network sees at once.
+        abstainer: an out-of-distribution detector of the first run: what it rejects is inconclusive.
+        explain: whether the first run also draws what speaks for "fake".
+    """
+
+    def __init__(
+        self,
+        members: Sequence[Member],
+        judging: Judging,
+        batch_size: int = 32,
+        abstainer: Fitted | None = None,
+        explain: bool = False,
+    ) -> None:
+        self.members, self.judging = tuple(members), judging
+        self.batch_size, self.abstainer, self.explain = max(1, batch_size), abstainer, explain
+        self.extractor = ViewExtractor([member.options for member in members])
+
+    @classmethod
+    def load(
+        cls,
+        run: str | Path | Sequence[str | Path],
+        device: str = "auto",
+        *,
+        frames: int | None = None,
+        faces: int = 1,
+        threshold: float | None = None,
+        strategy: str | None = None,
+        ood: str | None = None,
+        explain: bool = False,
+        batch_size: int = 32,
+        networks: Sequence[str] = NETWORKS,
+    ) -> "Engine":
+        """Load a run folder or a checkpoint, or several, ready to judge.
+
+        Args:
+            run: one run or several, whose scores are averaged.
+            device: auto, cpu, cuda, cuda:1, mps.
+            frames: frames of a video that an image network sees; None: as in the run's evaluation.
+            faces: at most so many people of a video.
+            threshold: of the score; None: what the run's validation chose, else 0.5.
+            strategy: how views become the file's score; None: as validation pooled.
+            ood: name of a fitted out-of-distribution detector of the run, or its file.
+            explain: draw what in the most suspect view speaks for "fake".
+            batch_size: views that the network sees at once.
+            networks: packages whose networks may be built.
+        """
+        names = [run] if isinstance(run, (str, Path)) else list(run)
+        _check(len(names), frames, faces, strategy, ood)
+        where = find_device(device)
+        loaded = [load_network(Path(name), networks) for name in names]
+        members = [_member(one, where, frames, faces) for one in loaded]
+        alone = len(loaded) == 1 and threshold is None and strategy is None
+        checkpoint = loaded[0].path
+        judging = Judging(
+            operating_point_of(run_of(checkpoint), checkpoint) if alone else None,
+            0.5 if threshold is None else threshold,
+            strategy or "mean",
+            members[0].card.looking.tracks,  # type: ignore[arg-type]
+        )
+        return cls(members, judging, batch_size, load_abstainer(run_of(checkpoint), ood), explain)
+
+    @property
+    def trained_on_sample(self) -> bool:
+        """Whether any of the runs was trained on the rendered sample."""
+        return any(member.card.sample for member in self.members)
+
+    def judge(self, path: str | Path, on_progress: Progress | None = None) -> FileResult:
+        """Judge one file in this process."""
+        report = on_progress or (lambda stage, share: None)
+        report("decode", 0.0)
+        views = self.extractor(Path(path))
+        report("score", 0.5)
+        result = self.decide(Path(path), views)
+        report("score", 1.0)
+        return result
+
+    def judge_all(
+        self, paths: Iterable[str | Path], workers: int | None = None, limits: Limits | None = None
+    ) -> Iterator[FileResult]:
+        """Judge files in order.
+
+        Args:
+            paths: the files.
+            workers: processes that prepare the next files while the network judges one, within `limits`; None takes
+                one per core, 0 prepares in this process, without limits.
+            limits: seconds and memory that one file may take.
+        """
+        files = [Path(path) for path in paths]
+        count = min(cores() if workers is None else workers, len(files))
+        if count < 1:
+            yield from map(self.judge, files)
+            return
+        with Sandbox(self.extractor, FileViews, count, limits) as sandbox:
+            for path, views in sandbox.in_order(files):
+                yield self.decide(path, self._refused(views) if isinstance(views, OverLimit) else views)
+
+    def decide(self, path: Path, views: Sequence[FileViews]) -> FileResult:
+        """Score what every run sees of a file, and judge it."""
+        scored = [self._score(member, seen) for member, seen in zip(self.members, views, strict=True)]
+        return judge_file(path, scored, self.judging)
+
+    def _refused(self, error: OverLimit) -> list[FileViews]:
+        return [FileViews.failed(str(error), error.reason)] * len(self.members)
+
+    @torch.no_grad()
+    def _score(self, member: Member, seen: FileViews) -> ViewScores:
+        if seen.reason:
+            return ViewScores(reason=seen.reason, kind=seen.kind)
+        first = member is self.members[0]
+        abstainer = self.abstainer if first else None
+        device = member.network.mean.device
+        found = []
+        with autocast(device, member.card.looking.precision):
+            for start in range(0, len(seen.pixels), self.batch_size):
+                pixels = torch.from_numpy(seen.pixels[start : start + self.batch_size]).to(device).float().div_(255)
+                found.append(score_with_ood(member.network, pixels, abstainer))
+        score, ood = (np.concatenate(column) for column in zip(*found, strict=True))
+        picture = self._evidence(member, seen.pixels[score.argmax()]) if self.explain and first else None
+        mean_ood = float(ood.mean()) if abstainer is not None else None
+        return ViewScores(
+            seen.t, score, seen.track, ood=mean_ood, unlike=why_inconclusive(ood, abstainer), evidence=picture
+        )
+
+    def _evidence(self, member: Member, view: np.ndarray) -> np.ndarray:
+        return evidence_picture(member.network, view if view.ndim == 4 else view[None])
+
+    def __enter__(self) -> "Engine":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.members = ()
+
+
+def _member(loaded: Loaded, device: torch.device, frames: int | None, faces: int) -> Member:
+    network = loaded.network.to(device)
+    lay_out(network, device)
+    return Member(network, loaded.card, ViewOptions.of(loaded.card, network.input, frames, faces), loaded.path)
+
+
+def _check(runs: int, frames: int | None, faces: int, strategy: str | None, ood: str | None) -> None:
+    if strategy is not None and strategy not in STRATEGIES:
+        raise DfdError(f"strategy={strategy}: allowed are {', '.join(sorted(STRATEGIES))}")
+    if faces < 1 or (frames is not None and frames < 1):
+        raise DfdError(f"faces={faces}, frames={frames}: at least one of each is looked at")
+    if ood is not None and runs > 1:
+        raise DfdError("ood= belongs to one run: give one run=")

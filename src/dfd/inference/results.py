@@ -1,0 +1,54 @@
+"""Results of files as tables: a row per view, a row per file, and what DFDC takes as a submission."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pandas as pd
+
+from dfd.inference.verdict import FileResult
+
+VIEWS, VERDICTS, SUBMISSION = "predictions.csv", "verdicts.csv", "submission.csv"
+
+
+def verdict_row(result: FileResult) -> dict[str, Any]:
+    """Return one line of `verdicts.csv`; `score` and `probability` grow with fakeness."""
+    return {
+        "file": str(result.path),
+        "verdict": result.verdict,
+        "score": result.score,
+        "probability": result.probability,
+        "views": result.count,
+        "faces": result.faces,
+        "ood": result.views[0].ood,
+        "reason": result.reason,
+        "kind": result.kind,
+    }
+
+
+def verdict_table(results: Sequence[FileResult]) -> pd.DataFrame:
+    """Return a row per file."""
+    return pd.DataFrame([verdict_row(result) for result in results])
+
+
+def write_results(results: Sequence[FileResult], folder: Path) -> pd.DataFrame:
+    """Write all tables, and a picture per file that has evidence; return the verdicts."""
+    folder.mkdir(parents=True, exist_ok=True)
+    views = [
+        pd.DataFrame({"file": str(result.path), "t": v.t, "score": v.score, "track": v.track, "run": number})
+        for result in results
+        for number, v in enumerate(result.views)
+    ]
+    pd.concat(views).to_csv(folder / VIEWS, index=False)
+    for position, result in enumerate(results):
+        picture = result.views[0].evidence
+        if picture is not None:
+            name = f"{position:03d}_{result.path.stem}_explained.png"
+            cv2.imwrite(str(folder / name), picture.transpose(1, 2, 0)[..., ::-1])
+    verdicts = verdict_table(results)
+    verdicts.to_csv(folder / VERDICTS, index=False)
+    names = [Path(file).name for file in verdicts["file"]]
+    submission = pd.DataFrame({"filename": names, "label": verdicts["score"].fillna(0.5)})
+    submission.to_csv(folder / SUBMISSION, index=False)
+    return verdicts

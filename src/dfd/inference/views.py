@@ -1,0 +1,142 @@
+"""A media file to the views that runs want to see: decoded, faces found and cut once, shown as in evaluation."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from dfd.core.card import Card, Looking
+from dfd.core.errors import DfdError
+from dfd.core.records import InputSpec
+from dfd.data.align import show
+from dfd.data.crops import Crops
+from dfd.data.images import whole_frames
+from dfd.data.video import IMAGE_SUFFIXES, read_image
+from dfd.data.views import pick_views
+from dfd.preprocess.crop import CropOptions, crop_image, crop_video
+from dfd.preprocess.faces import FaceDetector, MtcnnDetector
+
+log = logging.getLogger("dfd")
+
+# what decoders raise on files that they cannot read
+DECODER_ERRORS = (ValueError, RuntimeError, AttributeError, OSError, cv2.error)
+
+
+class FileViews(NamedTuple):
+    """The views of one file: pixels (V, 3, S, S) or (V, T, 3, S, S) uint8, times and people (V,); or why none."""
+
+    pixels: np.ndarray
+    t: np.ndarray
+    track: np.ndarray
+    reason: str = ""
+    kind: str = ""
+
+    @classmethod
+    def failed(cls, reason: str, kind: str) -> "FileViews":
+        """Return no views, with the reason."""
+        return cls(np.empty(0, np.uint8), np.empty(0), np.empty(0, int), reason, kind)
+
+
+@dataclass(frozen=True)
+class ViewOptions:
+    """How one run looks at a file.
+
+    Args:
+        input: what its network takes.
+        crops: how faces are cut; None takes whole pictures.
+        looking: how views are chosen and shown.
+        faces: at most so many people of a video.
+    """
+
+    input: InputSpec
+    crops: CropOptions | None
+    looking: Looking = field(default_factory=Looking)
+    faces: int = 1
+
+    @classmethod
+    def of(cls, card: Card, input: InputSpec, frames: int | None = None, faces: int = 1) -> "ViewOptions":
+        """Return how a run looked in evaluation, with another number of frames or people if asked."""
+        looking = card.looking if frames is None else replace(card.looking, frames=frames)
+        if not card.crops:
+            return cls(input, None, looking, faces)
+        crops = CropOptions(**{**card.crops, "max_tracks": faces})
+        if input.kind == "image" and frames is not None and 0 < crops.groups * crops.length < frames:
+            crops = replace(crops, groups=-(-frames // crops.length))
+        return cls(input, crops, looking, faces)
+
+    @property
+    def views(self) -> int:
+        """Views of one person."""
+        return (self.looking.frames or 1) if self.input.kind == "image" else self.input.clips
+
+
+class ViewExtractor:
+    """Cuts the faces of a file once for all runs that want them cut alike, and shows them to each as it wants."""
+
+    def __init__(self, options: Sequence[ViewOptions], detector: Callable[[], FaceDetector] = MtcnnDetector) -> None:
+        self.options = tuple(options)
+        self._make_detector = detector
+        self._detector: FaceDetector | None = None
+
+    def prepare(self) -> None:
+        """Load the face detector, so that a worker's limit of memory counts what files take."""
+        if self._detector is None and any(options.crops is not None for options in self.options):
+            self._detector = self._make_detector()
+
+    def __call__(self, path: Path) -> list[FileViews]:
+        """Return the views of a file for every run; a file that cannot be read says why."""
+        known: dict[str, Crops | FileViews] = {}
+        return [self._of_run(path, options, known) for options in self.options]
+
+    def _of_run(self, path: Path, options: ViewOptions, known: dict[str, Crops | FileViews]) -> FileViews:
+        key = f"whole {options.views}" if options.crops is None else options.crops.hash
+        if key not in known:
+            known[key] = self._read(path, options)
+        crops = known[key]
+        if isinstance(crops, FileViews):
+            return crops
+        try:
+            return file_views(crops, options)
+        except DfdError as error:
+            return FileViews.failed(str(error), getattr(error, "reason", "unreadable"))
+
+    def _read(self, path: Path, options: ViewOptions) -> Crops | FileViews:
+        try:
+            return self._crops(path, options)
+        except DfdError as error:
+            return FileViews.failed(str(error), getattr(error, "reason", "unreadable"))
+        except DECODER_ERRORS as error:
+            log.debug("%s", path, exc_info=error)
+            what = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            return FileViews.failed(f"could not be read: {what}", "unexpected")
+
+    def _crops(self, path: Path, options: ViewOptions) -> Crops:
+        if options.crops is None:
+            return whole_frames(path, options.views)
+        self.prepare()
+        assert self._detector is not None
+        if path.suffix.lower() in IMAGE_SUFFIXES:
+            return crop_image(read_image(path), options.crops, self._detector)
+        return crop_video(path, options.crops, self._detector)
+
+
+def file_views(crops: Crops, options: ViewOptions) -> FileViews:
+    """Return what a run sees of the crops of one file: the main person's views first."""
+    table, looking = crops.table, options.looking
+    people = np.unique(table["track"][table["valid"]])
+    chosen = []
+    for track in people if len(people) else [0]:
+        members = np.flatnonzero(table["track"] == track)
+        chosen.append(pick_views(table, members, options.input, options.views, looking.sampling))
+    rows = np.concatenate(chosen)
+    size, showing = options.input.size, looking.showing
+    how = (size,) if options.crops is None else (size, showing.margin, showing.align)
+    shown = np.stack([show(crops.images[row], table, row, *how) for row in rows.ravel()]).transpose(0, 3, 1, 2)
+    if options.input.kind == "clip":
+        shown = shown.reshape(*rows.shape, *shown.shape[1:])
+    first = rows[:, 0]
+    return FileViews(np.ascontiguousarray(shown), table["t"][first], table["track"][first])

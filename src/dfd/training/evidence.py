@@ -1,0 +1,15 @@
+"""Pictures of what in a view speaks for "fake"."""
+
+import numpy as np
+import torch
+
+from dfd.data.overlay import strip
+from dfd.models.base import Detector
+from dfd.models.explain import evidence_maps
+
+
+def evidence_picture(network: Detector, frames: np.ndarray) -> np.ndarray:
+    """Return a picture (3, H, W) uint8 of one view (T, 3, S, S) and of what in it speaks for "fake"."""
+    pixels = torch.from_numpy(frames).to(network.mean.device).float().div_(255)
+    maps = evidence_maps(network, pixels[None] if network.input.kind == "clip" else pixels)
+    return strip(frames, maps[0].float().cpu().numpy())

@@ -1,0 +1,28 @@
+"""Run a detector over one split with Lightning's loops: one row per view."""
+
+import copy
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import pytorch_lightning as pl
+
+from dfd.core.build import allowed, build
+from dfd.models.base import Detector
+from dfd.models.devices import lay_out
+from dfd.training.scoring import Rows, Scoring
+from dfd.training.sharding import Sharded
+
+if TYPE_CHECKING:
+    from dfd.data.datamodule import FaceDataModule
+
+
+def score_split(network: Detector, data: "FaceDataModule", split: str, trainer: Mapping[str, Any]) -> Rows:
+    """Run a network over a split on the device that the trainer configuration names; return a row per view."""
+    quiet = {"logger": False, "enable_checkpointing": False, "callbacks": [pl.callbacks.RichProgressBar()]}
+    runner = build(dict(trainer), allowed(()), **quiet)
+    data.trainer = runner  # whose processes share the videos
+    # sharing weights out is for good: the network that the caller goes on with stays whole
+    scoring = Scoring(copy.deepcopy(network) if isinstance(runner.strategy, Sharded) else network)
+    lay_out(scoring.network, runner.strategy.root_device)
+    runner.test(scoring, data.eval_dataloader(split), verbose=False)
+    return scoring.rows["test"]

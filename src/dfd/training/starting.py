@@ -1,0 +1,56 @@
+"""What a network starts from: pretrained weights, the weights of another run, or a run that it looks at."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dfd.core.build import build
+from dfd.core.card import Card
+from dfd.core.errors import DfdError
+from dfd.core.manifest import Manifest
+from dfd.core.run_folder import find_checkpoint
+from dfd.models.base import Detector
+from dfd.models.checkpoint import CARD, load_network, network_tree, read_checkpoint
+
+log = logging.getLogger("dfd")
+
+
+def with_base(
+    tree: dict[str, Any], base: str | None, known: Manifest, allow: Sequence[str], networks: Sequence[str]
+) -> Detector:
+    """Build a network; with `model.base` from that run: an abnormality module looks at it, others start from it."""
+    if base is None:
+        if _looks_at_a_base(tree):
+            raise DfdError(f"{tree['_target_']} needs a trained run to look at: model.base=outputs/...")
+        return build(tree, allow)
+    loaded = load_network(Path(base), networks)
+    if loaded.card.manifest != known.hash:
+        log.warning("%s was trained on other data than what this run calls known", base)
+    if _looks_at_a_base(tree):
+        return build(tree, allow, base=loaded.network)
+    built = build(without_weights(tree), allow)
+    try:
+        built.load_state_dict(loaded.network.state_dict())
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise DfdError(f"model.base={base} holds another network than model.network describes: {reason}") from error
+    built.initialised_from = f"run: {loaded.path}"
+    return built
+
+
+def without_weights(tree: dict[str, Any]) -> dict[str, Any]:
+    """Return a network's configuration that asks for no pretrained weights."""
+    return tree | {"pretrained": False} if "pretrained" in tree else tree
+
+
+def base_tree(tree: dict[str, Any], base: str | None) -> dict[str, Any]:
+    """Return the constructor tree that a checkpoint keeps, with that of the base that it looks at."""
+    kept = network_tree(tree)
+    if base is not None and _looks_at_a_base(tree):
+        kept["base"] = Card.of(read_checkpoint(find_checkpoint(Path(base)))[CARD]).network
+    return kept
+
+
+def _looks_at_a_base(tree: Mapping[str, Any]) -> bool:
+    return tree["_target_"] == "dfd.models.abnormality.AbnormalityDetector"

@@ -291,6 +291,6 @@ class AuViRe(PyramidLocaliser):
         chosen = frozenset(audio if audio is not None else known[-1:])
         if not chosen < frozenset(known) or not chosen:
             raise DfdError(
-                f"AuViRe needs streams of video and of audio: audio={sorted(chosen)} of {', '.join(known)} leaves no pair"
+                f"AuViRe needs streams of video and of audio: audio={sorted(chosen)} of {', '.join(known)} is no pair"
             )
         return chosen

@@ -6,6 +6,7 @@ checkpoints and those of UMMAFormer load; steps outside the video stay zero ever
 
 import math
 from functools import cached_property
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -294,7 +295,7 @@ class Embedding(nn.Module):
     def __init__(self, inputs: int, channels: int, layers: int) -> None:
         super().__init__()
         widths = [inputs] + [channels] * layers
-        self.embd = nn.ModuleList(MaskedConv(a, b, bias=False) for a, b in zip(widths, widths[1:]))
+        self.embd = nn.ModuleList(MaskedConv(a, b, bias=False) for a, b in pairwise(widths))
         self.embd_norm = nn.ModuleList(ChannelNorm(channels) for _ in range(layers))
 
     def embed(self, x: Tensor, steps: Steps) -> Tensor:

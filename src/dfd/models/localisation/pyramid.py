@@ -5,6 +5,7 @@ Parameters keep the names of ActionFormer and TriDet (both MIT). Sequences are (
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import torch
@@ -32,7 +33,7 @@ class Points(NamedTuple):
 def ranges(levels: int, first: float = 4.0) -> list[tuple[float, float]]:
     """Return the distances that each level is responsible for: doubling from `first` steps, the last without end."""
     edges = [0.0, *(first * 2**level for level in range(levels - 1)), FAR]
-    return list(zip(edges, edges[1:]))
+    return list(pairwise(edges))
 
 
 def points(length: int, reach: Sequence[tuple[float, float]], device: torch.device | None = None) -> Points:
@@ -104,7 +105,7 @@ class _Head(nn.Module):
     def __init__(self, channels: int, width: int, layers: int, kernel: int) -> None:
         super().__init__()
         widths = [channels] + [width] * (layers - 1)
-        self.head = nn.ModuleList(MaskedConv(a, b, kernel, bias=False) for a, b in zip(widths, widths[1:]))
+        self.head = nn.ModuleList(MaskedConv(a, b, kernel, bias=False) for a, b in pairwise(widths))
         self.norm = nn.ModuleList(ChannelNorm(width) for _ in range(layers - 1))
 
     def features(self, x: Tensor, steps: Steps) -> Tensor:
@@ -144,7 +145,7 @@ class OffsetHead(_Head):
 
 
 class DistributionHead(OffsetHead):
-    """Boundaries as distributions (Li et al., Generalized Focal Loss, NeurIPS 2020): logits over 0 to `bins` strides."""
+    """Boundaries as logits over 0 to `bins` strides (Li et al., Generalized Focal Loss, NeurIPS 2020)."""
 
     def forward(self, x: Tensor, steps: Steps, level: int) -> tuple[Tensor, Tensor]:
         """Return logits (N, T, 2 (bins + 1)) and the features that they are made of."""

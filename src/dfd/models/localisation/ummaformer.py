@@ -10,6 +10,7 @@ cross-attention feature pyramid).
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -84,10 +85,10 @@ class DeepInterpolator(nn.Module):
         super().__init__()
         masked = not paper_compat
         widths = [inputs, width, 2 * width, 4 * width, 8 * width, channels]
-        downs = [Down(a, b, masked) for a, b in zip(widths, widths[1:])]
+        downs = [Down(a, b, masked) for a, b in pairwise(widths)]
         back = [channels, 8 * width, 4 * width, 2 * width, width, inputs]
         linear = [False] * (HALVINGS - 1) + [masked]
-        ups = [Up(a, b, masked, last) for a, b, last in zip(back, back[1:], linear)]
+        ups = [Up(a, b, masked, last) for (a, b), last in zip(pairwise(back), linear)]
         self.masked = masked
         self.contraction = nn.ModuleDict({f"down_{place + 1}": down for place, down in enumerate(downs)})
         self.expansion = nn.ModuleDict({f"up_{place + 1}": up for place, up in enumerate(ups)})

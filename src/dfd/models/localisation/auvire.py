@@ -9,7 +9,7 @@ through a convolutional pyramid to the heads.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -131,13 +131,12 @@ class Discrepancy(nn.Module):
         widths = [inputs] + [channels] * len(levels)
         strides = [1] * retain + [2] * halvings
         parts = zip(widths, levels, strides)
-        self.model = nn.ModuleList(
-            ConvBlock(width, channels, KERNEL, length // 2**level if length else None, stride)
-            for width, level, stride in parts
-        )
+        made = [ConvBlock(w, channels, KERNEL, length // 2**level if length else None, s) for w, level, s in parts]
+        self.model = nn.ModuleList(made)
         laterals = [nn.Sequential(PlaneConv(channels, channels, 1)) for _ in levels]
         smooth = [nn.Sequential(PlaneConv(channels, channels, (3, 3 if length else 1), padding=1)) for _ in levels]
-        self.pyramid = nn.ModuleDict({"inner_blocks": nn.ModuleList(laterals), "layer_blocks": nn.ModuleList(smooth)})
+        self.pyramid = nn.Module()
+        self.pyramid.inner_blocks, self.pyramid.layer_blocks = nn.ModuleList(laterals), nn.ModuleList(smooth)
 
     def forward(self, x: Tensor, steps: Sequence[Steps]) -> list[Tensor]:
         """Turn (N, T, inputs) into (N, T_l, channels) of every level."""
@@ -145,11 +144,11 @@ class Discrepancy(nn.Module):
         for block, at in zip(self.model, steps):
             x = block(x, at)
             found.append(x.transpose(1, 2))
-        found = [lateral(level) for lateral, level in zip(self.pyramid["inner_blocks"], found)]
+        found = [lateral(level) for lateral, level in zip(cast(nn.ModuleList, self.pyramid.inner_blocks), found)]
         for level in range(len(found) - 1, 0, -1):
             times = found[level - 1].shape[-1] // found[level].shape[-1]
             found[level - 1] = found[level - 1] + found[level].repeat_interleave(times, -1)
-        parts = zip(self.pyramid["layer_blocks"], found)
+        parts = zip(cast(nn.ModuleList, self.pyramid.layer_blocks), found)
         return [smooth(level).transpose(1, 2) for smooth, level in parts]
 
 
@@ -230,10 +229,12 @@ class AuViRe(PyramidLocaliser):
         first = [1] * self.retain if self.paper_compat else [1]
         return first + [2 ** (level + 1) for level in range(self.halvings)]
 
-    def points(self, length: int, device: torch.device | None = None) -> Points:
-        """Return the points; the original's offsets are in steps, and every level is asked for every stretch."""
+    @property
+    def pyramid(self) -> Points:
+        """The points; the original's offsets are in steps, and every level is asked for every stretch."""
         if not self.paper_compat:
-            return super().points(length, device)
+            return super().pyramid
+        length, device = self.input.length, self.device
         place = torch.cat([torch.arange(0, length, factor, device=device).float() for factor in self.factors])
         return Points(place, torch.ones_like(place), torch.zeros_like(place), torch.full_like(place, FAR))
 

@@ -155,9 +155,9 @@ class Attention(nn.Module):
     def __init__(self, channels: int, heads: int, window: int, stride: int = 1) -> None:
         super().__init__()
         self.heads, self.window, self.stride = heads, window, stride
-        for name in ("query", "key", "value"):
-            self.add_module(f"{name}_conv", Depthwise(channels, stride))
-            self.add_module(f"{name}_norm", ChannelNorm(channels))
+        self.query_conv, self.query_norm = Depthwise(channels, stride), ChannelNorm(channels)
+        self.key_conv, self.key_norm = Depthwise(channels, stride), ChannelNorm(channels)
+        self.value_conv, self.value_norm = Depthwise(channels, stride), ChannelNorm(channels)
         self.key = Pointwise(channels, channels)
         self.query = Pointwise(channels, channels)
         self.value = Pointwise(channels, channels)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from dfd.core.errors import DfdError
 from dfd.core.records import FeatureStream, SequenceInput
 from dfd.core.tensors import Localised
+from dfd.models.base import Localiser
 from dfd.models.localisation.layers import MaskedConv, Steps
 from dfd.models.localisation.pyramid import (
     ClassHead,
@@ -21,8 +23,6 @@ from dfd.models.localisation.pyramid import (
     points,
     ranges,
 )
-
-FITTED = 200_000  # steps of features after which their mean and variance are known well enough
 
 
 class Encoded(NamedTuple):
@@ -37,44 +37,24 @@ class Encoded(NamedTuple):
 
 
 class Standardise(nn.Module):
-    """Centres and scales every channel by what was seen within videos in training; then it stays as it is."""
+    """Centres and scales every channel by statistics of the training set, which `fit` is given; as it is before."""
 
-    seen: Tensor
     mean: Tensor
-    spread: Tensor
+    scale: Tensor
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.register_buffer("seen", torch.zeros(()))
         self.register_buffer("mean", torch.zeros(channels))
-        self.register_buffer("spread", torch.zeros(channels))  # the sum of squared differences from the mean
+        self.register_buffer("scale", torch.ones(channels))
+
+    def fit(self, mean: Tensor, deviation: Tensor) -> None:
+        """Take the mean and the standard deviation of every channel, (C,)."""
+        self.mean.copy_(mean)
+        self.scale.copy_(1 / deviation.clamp(min=1e-4))
 
     def forward(self, x: Tensor, steps: Steps) -> Tensor:
         """Standardise (N, T, C); steps outside the video are zero."""
-        if self.training and self.seen < FITTED:
-            self._see(x.detach()[steps.valid].float())
-        variance = self.spread / self.seen.clamp(min=1)
-        return (x - self.mean) * (variance + 1e-5).rsqrt() * steps.weight
-
-    def _see(self, rows: Tensor) -> None:
-        """Add rows (M, C), by the update of Chan et al."""
-        if not len(rows):
-            return
-        total = self.seen + len(rows)
-        mean = rows.mean(0)
-        shift = mean - self.mean
-        self.spread += (rows - mean).square().sum(0) + shift.square() * self.seen * len(rows) / total
-        self.mean += shift * len(rows) / total
-        self.seen.copy_(total)
-
-
-class Localiser(nn.Module):
-    """Temporary."""
-
-    def __init__(self, input: SequenceInput, initialised_from: str = "random weights") -> None:
-        super().__init__()
-        self.input = input
-        self.initialised_from = initialised_from
+        return (x - self.mean) * self.scale * steps.weight
 
 
 class PyramidLocaliser(Localiser):
@@ -119,9 +99,23 @@ class PyramidLocaliser(Localiser):
         """How many numbers a step has, over all streams."""
         return sum(stream.width for stream in self.input.streams)
 
-    def points(self, length: int, device: torch.device | None = None) -> Points:
-        """Return where the P points of a grid of `length` steps lie, in the order of the outputs."""
-        return points(length, self.reach, device)
+    @property
+    def pyramid(self) -> Points:
+        """Where the P points lie, in the order of the outputs, and which distances are theirs."""
+        return points(self.input.length, self.reach, self.device)
+
+    def points(self) -> Tensor:
+        """Return position and stride of the P points in steps of the grid, (P, 2); step i is in its middle, i + 1/2."""
+        pyramid = self.pyramid
+        return torch.stack([pyramid.place + 0.5, pyramid.stride], 1)
+
+    def fit_input(self, statistics: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> None:
+        """Take mean and standard deviation (width,) of every stream over the training set."""
+        if self.standardise is None:
+            return
+        chosen = [statistics[stream.name] for stream in self.input.streams]
+        mean, deviation = (torch.from_numpy(np.concatenate(side)).float() for side in zip(*chosen))
+        self.standardise.fit(mean, deviation)
 
     def encode(self, x: Tensor, steps: Sequence[Steps]) -> Encoded:
         """Turn a sequence (N, T, C) into features of every level."""

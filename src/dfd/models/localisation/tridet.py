@@ -45,12 +45,14 @@ class SgpBlock(nn.Module):
         self.gn = nn.GroupNorm(GROUPS, channels)
         wide = round((kernel + 1) * ratio)
         wide += wide % 2 == 0
-        sizes = {"psi": kernel, "fc": 1, "convw": kernel, "convkw": wide, "global_fc": 1}
-        for name, size in sizes.items():
-            conv = nn.Conv1d(channels, channels, size, padding=size // 2, groups=channels)
-            nn.init.normal_(conv.weight, 0, spread)
-            nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
-            self.add_module(name, conv)
+
+        def conv(size: int) -> nn.Conv1d:
+            made = nn.Conv1d(channels, channels, size, padding=size // 2, groups=channels)
+            nn.init.normal_(made.weight, 0, spread)
+            nn.init.zeros_(made.bias)  # type: ignore[arg-type]
+            return made
+
+        self.psi, self.fc, self.convw, self.convkw, self.global_fc = map(conv, (kernel, 1, kernel, wide, 1))
         self.mlp = nn.Sequential(Pointwise(channels, hidden), nn.GELU(), Pointwise(hidden, channels))
         self.drop_path_out = AffineDropPath(channels, drop_path) if drop_path else nn.Identity()
         self.drop_path_mlp = AffineDropPath(channels, drop_path) if drop_path else nn.Identity()

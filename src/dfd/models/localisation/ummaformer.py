@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from dfd.core.errors import DfdError
 from dfd.core.records import FeatureStream
 from dfd.models.localisation.actionformer import ConvTransformer
-from dfd.models.localisation.layers import ChannelNorm, CrossBlock, MaskedConv, Steps
+from dfd.models.localisation.layers import ChannelNorm, CrossBlock, MaskedConv, Pointwise, Steps
 from dfd.models.localisation.localiser import Encoded, PyramidLocaliser, l1
 from dfd.models.localisation.pyramid import Neck
 from dfd.models.localisation.pyramid import neck as make_neck
@@ -92,7 +92,7 @@ class DeepInterpolator(nn.Module):
         self.masked = masked
         self.contraction = nn.ModuleDict({f"down_{place + 1}": down for place, down in enumerate(downs)})
         self.expansion = nn.ModuleDict({f"up_{place + 1}": up for place, up in enumerate(ups)})
-        self.conv0 = nn.Sequential(nn.Conv1d(channels, channels, 1, bias=False))
+        self.conv0 = nn.Sequential(Pointwise(channels, channels, bias=False))
         self.conv1 = nn.Linear(2 * channels, channels, bias=False)
         self.conv2 = nn.Linear(channels, 1)
         self.bn1 = ChannelNorm(channels)
@@ -118,7 +118,7 @@ class DeepInterpolator(nn.Module):
 
     def classify(self, x: Tensor, steps: Steps) -> Tensor:
         """Return the logit of every clip (N,) from the narrowest features (N, T / 32, C)."""
-        x = F.linear(x, self.conv0[0].weight.squeeze(-1))  # type: ignore[union-attr]
+        x = self.conv0(x)
         x = F.leaky_relu(instance_norm(x, steps if self.masked else None), SLOPE)
         if self.masked:
             most = x.masked_fill(~steps.valid.unsqueeze(-1), -torch.inf).amax(1)

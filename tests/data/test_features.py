@@ -29,7 +29,7 @@ RECORD = Record("train/0001", "made", "train", 1, "0001.mp4", "g", assets={f"{AS
 ROWS = np.arange(12, dtype=np.float32).reshape(4, 3)
 
 
-@pytest.fixture()
+@pytest.fixture
 def store(tmp_path):
     folder = tmp_path / "own-1"
     write_header(folder, {"_target_": "x"}, "abc", [FeatureFacts("video", 25.0, 3, 0.02)])

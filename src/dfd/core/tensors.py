@@ -22,10 +22,14 @@ class Batch(TypedDict):
 
 
 class TalkBatch(TypedDict):
-    """Windows of talking faces: pixels (N, T, 3, H, W) as in `Batch`, and mono sound (N, samples) in [-1, 1]."""
+    """Views of talking faces: pixels (N, T, 3, H, W) as in `Batch`, and mono sound (N, samples) in [-1, 1].
+
+    length: (N,) int64, frames that are the clip's own; where it is shorter than a view, its last frame is repeated.
+    """
 
     pixels: Tensor
     sound: Tensor
+    length: Tensor
     label: Tensor
     video: Tensor
     t: Tensor

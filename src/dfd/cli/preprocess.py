@@ -75,7 +75,7 @@ def _with_assets(
     parts: dict[str, dict[str, Any]],
     stages: list[Stage],
     data_dir: Path,
-    allow: tuple[str, ...],
+    allow: Allowed,
     engine: "Engine",
 ) -> Prepared:
     """Cut faces where a stage needs them, and make the assets of every stage, in each part of a combination."""
@@ -95,9 +95,7 @@ def _with_assets(
     return replace(prepared, manifest=manifest, failures=prepared.failures + more)
 
 
-def _of_media(
-    data: dict[str, Any], making: list[Stage], data_dir: Path, allow: tuple[str, ...], engine: "Engine"
-) -> Prepared:
+def _of_media(data: dict[str, Any], making: list[Stage], data_dir: Path, allow: Allowed, engine: "Engine") -> Prepared:
     """Make assets of the media files themselves, without cutting a face."""
     from dfd.preprocess.pipeline import MANIFEST
 

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dfd.core.build import locate
+from dfd.core.build import OWN, Allowed
 from dfd.core.errors import DfdError, did_you_mean
 from dfd.core.manifest import Manifest
 from dfd.core.records import Failure, Record
@@ -92,7 +92,7 @@ def register(stage: Stage) -> Stage:
     return stage
 
 
-def plan(chosen: Sequence[str], allow: Sequence[str] = ()) -> list[Stage]:
+def plan(chosen: Sequence[str], allow: Allowed = OWN) -> list[Stage]:
     """Return the chosen stages and those that they need, each after what it needs; a dotted path names a plugin's."""
     if not chosen:
         raise DfdError(f"stages is empty: choose from {', '.join(REGISTRY)}")
@@ -111,12 +111,15 @@ def plan(chosen: Sequence[str], allow: Sequence[str] = ()) -> list[Stage]:
     return list(wanted.values())
 
 
-def _find(name: str, allow: Sequence[str]) -> Stage:
+def _find(name: str, allow: Allowed) -> Stage:
     if name in REGISTRY:
         return REGISTRY[name]
     if "." not in name:
         raise DfdError(f"stages={name}: there are {', '.join(REGISTRY)}{did_you_mean(name, REGISTRY)}")
-    stage = locate(name, allow)
+    package, (module, _, attribute) = name.partition(".")[0], name.rpartition(".")
+    if package not in allow.plugins:
+        raise DfdError(f"stages={name}: name its package too, plugins=[{package}]")
+    stage = getattr(importlib.import_module(module), attribute, None)
     if not isinstance(stage, Stage):
         raise DfdError(f"stages={name}: that is not a dfd.preprocess.stages.Stage but {type(stage).__name__}")
     return register(stage)

@@ -1,6 +1,5 @@
 """dfd-preprocess: from an official download to face crops, stage by stage."""
 
-import importlib
 import inspect
 import logging
 from collections import Counter
@@ -36,9 +35,7 @@ def preprocess(cfg: DictConfig, _: Invocation | None = None) -> None:
     assert isinstance(data, dict)
     allow = allowed(cfg.plugins)
     check(data, allow, "data")
-    for plugin in cfg.plugins:
-        importlib.import_module(plugin)  # registers its stages
-    stages = plan(cfg.stages, allow)
+    stages = plan(cfg.stages, cfg.plugins)
     names = [stage.name for stage in stages]
     engine = _engine(cfg)
     data_dir = Path(cfg.paths.data_dir)

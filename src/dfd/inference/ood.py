@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from dfd.core.bank import FeatureBank, Fitted, Head
-from dfd.core.build import build
+from dfd.core.build import Allowed, build
 from dfd.core.errors import DfdError
 from dfd.core.manifest import Manifest
 from dfd.core.records import Record
@@ -20,7 +20,7 @@ from dfd.data.outliers import changed, outliers_of
 from dfd.data.overlay import data_url, heat_url
 from dfd.evaluation.ood.report import SCORES
 from dfd.evaluation.ood.scores import PREFIX, write_scores
-from dfd.inference.observe import answering, collect, residual_map
+from dfd.inference.observe import collect, residual_map
 from dfd.metrics.ood import threshold_for
 from dfd.metrics.ranking import roc_auc
 from dfd.models.base import Detector
@@ -43,7 +43,7 @@ class IdOodData:
     ood: Prepared
     id_node: dict[str, Any]
     ood_node: dict[str, Any]
-    allow: tuple[str, ...]
+    allow: Allowed
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def make_roles(data: IdOodData, network: Detector, options: Mapping[str, Any]) -
 
     def role(node: Mapping[str, Any], prepared: Prepared, split: str, records: Sequence[Record]) -> Role:
         manifest = Manifest(tuple(records), prepared.manifest.folder)
-        return Role(build(node["loader"], data.allow)(manifest, network.input), split)
+        return Role(build(node["loader"], data.allow, "loader")(manifest, network.input), split)
 
     def of_known(split: str, records: Sequence[Record]) -> Role:
         return role(data.id_node, data.id, split, records)
@@ -219,7 +219,7 @@ def _picture(network: Detector, role: Role, bank: FeatureBank, row: int, value: 
     about["image"] = data_url(pixels)
     if role.data.input.kind == "image":
         with torch.inference_mode():
-            output: Any = answering(network)(torch.from_numpy(pixels)[None].to(network.mean.device).float() / 255)
+            output: Any = network.answering()(network.pixels(torch.from_numpy(pixels)[None].to(network.device)))
         if isinstance(output, Reconstructed):
             about["residual"] = heat_url(residual_map(output)[0].cpu().numpy())
     return about

@@ -91,10 +91,14 @@ def recall_at(counts: Counts, fpr: float | np.ndarray) -> np.ndarray:
     """
     false, true = rates(counts)
     wanted = np.atleast_1d(np.asarray(fpr, float))
-    rows = false.reshape(-1, false.shape[-1])
     # a rate that is meant to be hit exactly must not be missed by a rounding error
-    last = np.stack([np.searchsorted(row, wanted + 1e-12, side="right") - 1 for row in rows])
-    found = np.take_along_axis(true, last.reshape(*false.shape[:-1], len(wanted)), -1)
+    if len(wanted) < 8:
+        last = np.stack([(false <= rate + 1e-12).sum(-1) - 1 for rate in wanted], -1)
+    else:
+        rows = false.reshape(-1, false.shape[-1])
+        last = np.stack([np.searchsorted(row, wanted + 1e-12, side="right") - 1 for row in rows])
+    last = np.maximum(last, 0).reshape(*false.shape[:-1], len(wanted))  # rates that are NaN stay so below
+    found = np.take_along_axis(true, last, -1)
     found = np.where(np.isnan(false[..., -1:]), np.nan, found)
     return found if np.ndim(fpr) else found[..., 0]
 

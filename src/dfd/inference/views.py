@@ -15,8 +15,9 @@ from dfd.core.records import InputSpec
 from dfd.data.align import show
 from dfd.data.crops import Crops
 from dfd.data.images import whole_frames
+from dfd.data.kinds import is_image
 from dfd.data.sample.mark import is_rendered
-from dfd.data.video import IMAGE_SUFFIXES, read_image
+from dfd.data.video import read_image
 from dfd.data.views import pick_views
 from dfd.preprocess.crop import CropOptions, crop_image, crop_video
 from dfd.preprocess.faces import FaceDetector, MtcnnDetector
@@ -125,7 +126,7 @@ class ViewExtractor:
             return whole_frames(path, options.views)
         self.prepare()
         assert self._detector is not None
-        if path.suffix.lower() in IMAGE_SUFFIXES:
+        if is_image(path):
             return crop_image(read_image(path), options.crops, self._detector)
         return crop_video(path, options.crops, self._detector)
 

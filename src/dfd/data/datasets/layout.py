@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -9,7 +10,9 @@ from typing import Any
 
 from dfd.core.errors import DfdError
 from dfd.core.records import Record
-from dfd.data.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from dfd.data.kinds import describe_others, sort_files
+
+log = logging.getLogger("dfd")
 
 
 def complete(records: Sequence[Record], title: str, root: Path, allow_missing: bool) -> Iterator[Record]:
@@ -49,6 +52,8 @@ def carve(groups: Iterable[str], fraction: float) -> set[str]:
 
 
 def media(folder: Path) -> list[Path]:
-    """Return the videos and images below a folder, in order."""
-    suffixes = {*VIDEO_SUFFIXES, *IMAGE_SUFFIXES}
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
+    """Return the videos and images below a folder, in order; files of other kinds are counted in a warning."""
+    found = sort_files(folder)
+    if found.others:
+        log.warning("%s: %s", folder, describe_others(found.others))
+    return found.media

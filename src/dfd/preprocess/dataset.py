@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -109,7 +109,7 @@ def _with_features(
     features: Mapping[str, Any],
     records: Sequence[Record],
     folder: Path,
-    allow: Sequence[str],
+    allow: Allowed,
     engine: "Engine | None",
 ) -> tuple[Manifest, list[Failure]]:
     from dfd.preprocess.features.stage import FeatureOptions, prepare_features

@@ -117,24 +117,6 @@ def relipped(random: np.random.Generator, strength: float, said: Motion, swap: F
     return forge
 
 
-def relipped(random: np.random.Generator, strength: float, said: Motion, swap: Forgery | None = None) -> Forgery:
-    """The mouth is rendered anew to say what `said` says, after an optional swap of the face: what Wav2Lip does."""
-    shrink = 1 / (1 + random.uniform(0.4, 0.8) * strength)
-
-    def forge(shot: Shot) -> np.ndarray:
-        person = shot.target if swap is None else shot.source
-        frame = shot if swap is None else replace(shot, frame=swap(shot))
-        face = draw_face(person, replace(said, yaw=shot.motion.yaw, blink=shot.motion.blink), shot.index)[..., :3]
-        if swap is not None:
-            face = _relit(face, shot.source, shot.target)
-        x, y = grid()
-        height, wide, _ = person.mouth
-        radius = np.sqrt(((x - shot.motion.yaw[shot.index]) / (wide + 21)) ** 2 + ((y - height - 3) / 32) ** 2)
-        return _paste(frame, _resampled(face, shrink), np.clip((1 - radius) * 5, 0, 1))
-
-    return forge
-
-
 FAMILIES: dict[str, Callable[[np.random.Generator, float], Forgery]] = {
     "Deepfakes": deepfakes,
     "Face2Face": face2face,

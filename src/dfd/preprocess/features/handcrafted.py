@@ -12,7 +12,7 @@ import numpy as np
 from scipy.fft import dct, rfft, rfft2
 
 from dfd.data.features import FeatureFacts
-from dfd.preprocess.features.base import FPS, Frame, HERTZ, Listens, Looks
+from dfd.preprocess.features.base import FPS, HERTZ, Frame, Listens, Looks
 from dfd.preprocess.features.flow import Dis
 from dfd.preprocess.features.spectra import htk_bank, linear_bank
 

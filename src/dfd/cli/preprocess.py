@@ -236,7 +236,10 @@ def _summary(prepared: Prepared) -> Table:
     for method in methods:
         table.add_row(method, *(str(counts[method, split]) for split in SPLITS))
     reasons = Counter(failure.reason for failure in prepared.failures)
-    table.caption = ", ".join(f"{count} x {reason}" for reason, count in reasons.items()) or "nothing was left out"
+    lost = [f"{count} x {reason}" for reason, count in reasons.items()]
+    examples = f", e.g. {', '.join(failure.video for failure in prepared.failures[:3])}" if lost else ""
+    notes = "".join(f"\n{note}" for note in prepared.notes)
+    table.caption = (", ".join(lost) + examples or "every file that is there was used") + notes
     return table
 
 

@@ -155,6 +155,7 @@ class Predict(Root):
     strategy: str | None = None  # mean | confident | max | tracks (most suspect person) ...; null: as validation pooled
     batch_size: int = 32
     workers: int | None = None  # processes that decode and find faces; null: one per core; 0: in this process
+    allow_sample: bool = False  # let a run that was trained on the rendered sample judge real media
     explain: bool = False  # write a picture per file: which frame and which part of it speak for "fake"
     device: str = "auto"
 

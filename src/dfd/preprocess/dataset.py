@@ -16,6 +16,7 @@ from dfd.core.build import Allowed, build
 from dfd.core.errors import DfdError
 from dfd.core.manifest import Manifest, check
 from dfd.core.records import Failure, Record
+from dfd.data.datasets.layout import collected_notes
 
 if TYPE_CHECKING:
     from dfd.preprocess.runner import Engine
@@ -132,10 +133,11 @@ def indexed(
             _render(source, data.get("sample") or {})
         elif data.get("fetch"):
             build(data["fetch"], allow, "fetch")(source.root)
-        records = list(build(data["index"], allow, "index")(source.root))
+        with collected_notes() as notes:
+            records = list(build(data["index"], allow, "index")(source.root))
         if not records:
             raise DfdError(f"{source.name}: {source.root} holds no videos")
-        notes = check(records, shared_groups=data["shared_groups"])
+        notes += check(records, shared_groups=data["shared_groups"])
         for note in notes:
             log.warning(note)
         yield source, records, notes

@@ -1,7 +1,5 @@
 """From views of several runs and faces to one score per file; what cannot be judged says why."""
 
-import os
-import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,11 +13,10 @@ from dfd.core.card import Card, Looking
 from dfd.core.records import InputSpec
 from dfd.evaluation.numbers import Number
 from dfd.evaluation.operating import Operating
-from dfd.inference.ahead import look_ahead
 from dfd.inference.engine import Engine, Member
 from dfd.inference.results import write_results
 from dfd.inference.verdict import Judging, ViewScores, judge_file
-from dfd.inference.views import FileViews, ViewExtractor, ViewOptions
+from dfd.inference.views import ViewExtractor, ViewOptions
 from dfd.models.meso import MesoInception4
 from dfd.preprocess.crop import CropOptions
 from tests.conftest import draw_head
@@ -143,24 +140,3 @@ def test_a_decoder_that_stumbles_does_not_stop_the_other_files(tmp_path, monkeyp
     result = engine(MesoInception4(32)).judge(tmp_path / "odd.mp4")
     assert result.kind == "unexpected"
     assert "could not be read: AttributeError" in result.reason
-
-
-def test_a_decoder_that_kills_its_process_costs_one_file(tmp_path):
-    def look(files):
-        return {path.stem: seen[0].kind for path, seen in look_ahead(Deadly([]), files, 2)}
-
-    files = [tmp_path / f"{name}.mp4" for name in ("a", "deadly", "b", "c")]
-    assert look(files) == {"a": "seen", "deadly": "decoder_died", "b": "seen", "c": "seen"}
-
-
-class Deadly(ViewExtractor):
-    """Dies over one file."""
-
-    def __init__(self, options):
-        super().__init__(options)
-        self.options = (None,)
-
-    def __call__(self, path):
-        if path.stem == "deadly":
-            os.kill(os.getpid(), signal.SIGKILL)
-        return [FileViews.failed("seen", "seen")]

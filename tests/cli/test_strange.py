@@ -1,12 +1,12 @@
 """What is strange is shown as the known is; what the user types goes where it belongs."""
 
+from copy import deepcopy
 from types import SimpleNamespace
 
 import pytest
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import OmegaConf
 
 from dfd.cli import ood_data
+from dfd.cli.invocation import Invocation
 from dfd.core.manifest import Manifest
 from dfd.core.records import Record
 from dfd.preprocess.dataset import Prepared
@@ -25,9 +25,7 @@ def sides(monkeypatch, tmp_path):
         return Prepared(SimpleNamespace(tag=node["name"]), Manifest(tuple(records), tmp_path), [], [], [])
 
     def of(given, *typed):
-        config = SimpleNamespace(overrides=SimpleNamespace(task=list(typed)))
-        monkeypatch.setattr(HydraConfig, "get", staticmethod(lambda: config))
-        return ood_data.id_and_ood(KNOWN, given and OmegaConf.create(given), tmp_path, ())
+        return ood_data.id_and_ood(KNOWN, tmp_path, (), Invocation(typed), given and deepcopy(given))
 
     monkeypatch.setattr(ood_data, "prepare_data", prepare)
     return of
@@ -35,19 +33,19 @@ def sides(monkeypatch, tmp_path):
 
 def test_strange_faces_are_shown_as_the_known_ones(sides):
     both = sides(OTHER, "data=mine", "data.loader.workers=7")
-    assert both.strange_node["loader"] == LOADER | {"workers": 7}
-    assert both.known_node["loader"] == LOADER | {"workers": 7}
-    assert both.strange_node["name"] == "mine"
+    assert both.ood_node["loader"] == LOADER | {"workers": 7}
+    assert both.id_node["loader"] == LOADER | {"workers": 7}
+    assert both.ood_node["name"] == "mine"
 
 
 def test_what_is_typed_without_a_dataset_is_of_the_run_s_own(sides):
     both = sides(None, "data.loader.workers=0", "data.root=/elsewhere")
-    for node in (both.known_node, both.strange_node):
+    for node in (both.id_node, both.ood_node):
         assert node["loader"]["workers"] == 0
         assert node["root"] == "/elsewhere"
 
 
 def test_another_dataset_s_place_is_not_the_run_s(sides):
     both = sides(OTHER | {"root": "/elsewhere"}, "data=mine", "data.root=/elsewhere")
-    assert both.known_node["root"] is None
-    assert both.strange_node["root"] == "/elsewhere"
+    assert both.id_node["root"] is None
+    assert both.ood_node["root"] == "/elsewhere"

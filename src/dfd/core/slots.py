@@ -75,6 +75,7 @@ SLOTS = {
         ),
         ("albumentations", "torchvision.transforms.v2"),
     ),
+    "features": Slot("an extractor of features", ("dfd.preprocess.features",), ("builtins.object",)),
     "optimizer": Slot("an optimiser", ("dfd.training",), ("torch.optim.optimizer.Optimizer",), ("torch.optim",)),
     "scheduler": Slot("a schedule (-> Schedule)", ("dfd.training.schedules",), returns=_gives_schedule),
     "trainer": Slot(

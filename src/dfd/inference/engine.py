@@ -20,7 +20,7 @@ from dfd.core.errors import DfdError
 from dfd.core.run_folder import run_of
 from dfd.evaluation.operating import operating_point_of
 from dfd.inference.abstain import load_abstainer, score_with_ood, why_inconclusive
-from dfd.inference.ahead import look_ahead
+from dfd.inference.sandbox import Limits, OverLimit, Sandbox
 from dfd.inference.verdict import STRATEGIES, FileResult, Judging, ViewScores, judge_file
 from dfd.inference.views import FileViews, ViewExtractor, ViewOptions
 from dfd.models.base import Detector
@@ -123,20 +123,33 @@ class Engine:
         report("score", 1.0)
         return result
 
-    def judge_all(self, paths: Iterable[str | Path], workers: int | None = None) -> Iterator[FileResult]:
-        """Judge files in order; `workers` processes (None: one per core) prepare the next while the network runs."""
+    def judge_all(
+        self, paths: Iterable[str | Path], workers: int | None = None, limits: Limits | None = None
+    ) -> Iterator[FileResult]:
+        """Judge files in order.
+
+        Args:
+            paths: the files.
+            workers: processes that prepare the next files while the network judges one, within `limits`; None takes
+                one per core, 0 prepares in this process, without limits.
+            limits: seconds and memory that one file may take.
+        """
         files = [Path(path) for path in paths]
-        count = cores() if workers is None else workers
-        if count < 2 or len(files) < 2:
+        count = min(cores() if workers is None else workers, len(files))
+        if count < 1:
             yield from map(self.judge, files)
             return
-        for path, views in look_ahead(self.extractor, files, min(count, len(files))):
-            yield self.decide(path, views)
+        with Sandbox(self.extractor, FileViews, count, limits) as sandbox:
+            for path, views in sandbox.in_order(files):
+                yield self.decide(path, self._refused(views) if isinstance(views, OverLimit) else views)
 
     def decide(self, path: Path, views: Sequence[FileViews]) -> FileResult:
         """Score what every run sees of a file, and judge it."""
         scored = [self._score(member, seen) for member, seen in zip(self.members, views, strict=True)]
         return judge_file(path, scored, self.judging)
+
+    def _refused(self, error: OverLimit) -> list[FileViews]:
+        return [FileViews.failed(str(error), error.reason)] * len(self.members)
 
     @torch.no_grad()
     def _score(self, member: Member, seen: FileViews) -> ViewScores:
@@ -144,11 +157,13 @@ class Engine:
             return ViewScores(reason=seen.reason, kind=seen.kind)
         first = member is self.members[0]
         abstainer = self.abstainer if first else None
-        device = member.network.mean.device
+        device = member.network.device
         found = []
         with autocast(device, member.card.looking.precision):
             for start in range(0, len(seen.pixels), self.batch_size):
-                pixels = torch.from_numpy(seen.pixels[start : start + self.batch_size]).to(device).float().div_(255)
+                pixels = member.network.pixels(
+                    torch.from_numpy(seen.pixels[start : start + self.batch_size]).to(device)
+                )
                 found.append(score_with_ood(member.network, pixels, abstainer))
         score, ood = (np.concatenate(column) for column in zip(*found, strict=True))
         picture = self._evidence(member, seen.pixels[score.argmax()]) if self.explain and first else None

@@ -82,6 +82,11 @@ class ViewExtractor:
         self._make_detector = detector
         self._detector: FaceDetector | None = None
 
+    def prepare(self) -> None:
+        """Load the face detector, so that a worker's limit of memory counts what files take."""
+        if self._detector is None and any(options.crops is not None for options in self.options):
+            self._detector = self._make_detector()
+
     def __call__(self, path: Path) -> list[FileViews]:
         """Return the views of a file for every run; a file that cannot be read says why."""
         known: dict[str, Crops | FileViews] = {}
@@ -112,8 +117,8 @@ class ViewExtractor:
     def _crops(self, path: Path, options: ViewOptions) -> Crops:
         if options.crops is None:
             return whole_frames(path, options.views)
-        if self._detector is None:
-            self._detector = self._make_detector()
+        self.prepare()
+        assert self._detector is not None
         if path.suffix.lower() in IMAGE_SUFFIXES:
             return crop_image(read_image(path), options.crops, self._detector)
         return crop_video(path, options.crops, self._detector)

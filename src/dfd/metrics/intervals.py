@@ -7,6 +7,7 @@ one-sided limit instead of [1, 1]. Coverage by simulation: `docs/evaluation_prot
 """
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -26,7 +27,7 @@ class Interval(NamedTuple):
     high: float
 
 
-NONE = Interval(float("nan"), float("nan"))
+NONE = Interval(np.nan, np.nan)
 
 
 class Spread(NamedTuple):
@@ -44,7 +45,7 @@ class Spread(NamedTuple):
         return float(2 * t.sf(abs(value) / self.error, self.df))
 
 
-UNKNOWN = Spread(float("nan"), float("nan"))
+UNKNOWN = Spread(np.nan, np.nan)
 
 
 def group_interval(
@@ -84,7 +85,7 @@ def leave_one_out(
     member = bundled(member, len(names), most)
     order = np.argsort(member, kind="stable")
     starts = np.searchsorted(member[order], np.arange(member.max() + 2)) if len(order) else [0]
-    rows = (np.delete(order, slice(*ends)) for ends in zip(starts[:-1], starts[1:], strict=True))
+    rows = (np.delete(order, slice(*ends)) for ends in pairwise(starts))
     return np.array([function(np.sort(kept)) for kept in rows], float)
 
 

@@ -46,7 +46,7 @@ def assemble(plain: Plain, prepared: Prepared, known: Prepared) -> Training:
     augment = build(plain["augment"], allow, "augment")
     data = build(plain["data"]["loader"], allow, "loader")(manifest, network.input, augment=augment, seed=plain["seed"])
     card = Card(
-        network=base_tree(tree, base),
+        network=base_tree(tree, base, allow),
         input=input_to_dict(network.input),
         model=plain["model"]["name"],
         data=prepared.source.tag,
@@ -60,7 +60,8 @@ def assemble(plain: Plain, prepared: Prepared, known: Prepared) -> Training:
         is_baseline=network.is_baseline,
         outliers=None if prepared is known else _outlier_names(manifest.records),
     )
-    optimizer, scheduler = build(plain["optimizer"], allow, "optimizer"), build(plain["scheduler"], allow, "scheduler")
+    optimizer = build(plain["optimizer"], allow, "optimizer")
+    scheduler = build(plain["scheduler"], allow, "scheduler")
     objective_tree, teacher = taught_objective(plain, prepared.manifest, allow)
     more = {"seed": plain["seed"], "augment": augment and augment.on_device, "card": card.to_plain(), **teacher}
     objective = build(objective_tree, allow, "objective")(network, optimizer=optimizer, scheduler=scheduler, **more)
@@ -106,7 +107,7 @@ def checkpoint_to_resume(plain: Plain, folder: Path, prepared: Prepared) -> Path
         return None
     resume = folder / CHECKPOINTS / "last.ckpt" if path == "last" else find_checkpoint(Path(path))
     card = Card.of(read_checkpoint(resume)[CARD])
-    built = base_tree(plain["model"]["network"], plain["model"].get("base"))
+    built = base_tree(plain["model"]["network"], plain["model"].get("base"), allowed(plain["plugins"]))
     if card.network != built:
         raise DfdError(
             f"{resume} is a checkpoint of another model ({card.network}), this run builds {built}: give the same "

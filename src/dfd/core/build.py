@@ -9,7 +9,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from dfd.core.errors import DfdError, did_you_mean
 from dfd.core.slots import SLOTS, Allowed, allowed, allowed_networks
 
-__all__ = ["OWN", "Allowed", "allowed", "allowed_networks", "build", "check", "locate"]
+__all__ = ["Allowed", "allowed", "allowed_networks", "build", "check", "locate"]
 
 TARGET, PARTIAL = "_target_", "_partial_"
 PLAIN = (str, bool, int, float)

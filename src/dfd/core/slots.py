@@ -63,19 +63,28 @@ SLOTS = {
         ("pytorch_lightning.core.datamodule.LightningDataModule", "torch.utils.data.sampler.Sampler"),
     ),
     "crops": Slot("crop options", ("dfd.preprocess",), ("dfd.preprocess.crop.CropOptions",)),
+    "extractors": Slot(
+        "a feature extractor",
+        ("dfd.preprocess.features",),
+        (
+            "dfd.preprocess.features.base.Extractor",
+            "dfd.preprocess.features.base.Flow",
+            "dfd.preprocess.features.files.FeatureFiles",
+        ),
+    ),
     "augment": Slot(
         "an augmentation (dfd's Augment, a transform of albumentations or of torchvision.transforms.v2)",
         ("dfd.data",),
         (
             "dfd.data.augment.Augment",
             "dfd.data.ondevice.OnDevice",
+            "dfd.data.sequences.SequenceAugment",
             "albumentations.core.transforms_interface.BasicTransform",
             "albumentations.core.composition.BaseCompose",
             "torchvision.transforms.v2._transform.Transform",
         ),
         ("albumentations", "torchvision.transforms.v2"),
     ),
-    "features": Slot("an extractor of features", ("dfd.preprocess.features",), ("builtins.object",)),
     "optimizer": Slot("an optimiser", ("dfd.training",), ("torch.optim.optimizer.Optimizer",), ("torch.optim",)),
     "scheduler": Slot("a schedule (-> Schedule)", ("dfd.training.schedules",), returns=_gives_schedule),
     "trainer": Slot(

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("dfd")
 
-SAMPLES = ("ffpp", "celebdf", "dfdc", "cddb", "temporal")
+SAMPLES = ("ffpp", "celebdf", "dfdc", "cddb", "temporal", "lavdf", "tvil")
 ONLY_RENDERED = ("temporal",)  # nobody can download these
 
 
@@ -79,14 +79,19 @@ def prepare_data(
     crops: Mapping[str, Any] | None = None,
     engine: "Engine | None" = None,
 ) -> Prepared:
-    """Index a dataset, check it, and cut its faces where that is not done yet; render the sample first if needed."""
+    """Index a dataset, check it, and cut its faces or extract its features where that is not done yet.
+
+    The sample is rendered first if it is needed.
+    """
     from dfd.preprocess.pipeline import prepare
 
     if data.get("parts"):
         return _combined(data, data_dir, allow, crops, engine)
     with indexed(data, data_dir, allow) as (source, records, notes):
+        if data.get("features"):
+            manifest, failures = _with_features(data["features"], records, source.processed / "features", allow, engine)
         # whole pictures need no cutting; faces that others have cut are read where they lie
-        if data["crops"] is None or all("crops" in record.assets for record in records):
+        elif data["crops"] is None or all("crops" in record.assets for record in records):
             manifest, failures = Manifest(tuple(records), source.root), list[Failure]()
         else:
             options = build({**data["crops"], **(crops or {})}, allow, "crops")
@@ -97,6 +102,18 @@ def prepare_data(
         )
     failed = {failure.video for failure in failures}
     return Prepared(source, manifest, failures, notes, [record for record in records if record.id in failed])
+
+
+def _with_features(
+    features: Mapping[str, Any],
+    records: Sequence[Record],
+    folder: Path,
+    allow: Allowed,
+    engine: "Engine | None",
+) -> tuple[Manifest, list[Failure]]:
+    from dfd.preprocess.features.stage import FeatureOptions, prepare_features
+
+    return prepare_features(records, folder, FeatureOptions(**features, allow=allow), engine)
 
 
 @contextmanager

@@ -93,7 +93,7 @@ def open_stores(folder: Path, options: FeatureOptions) -> list[Store]:
     for name, tree in options.extractors.items():
         if tree is None:
             continue
-        extractor = build(tree, options.allow, "features")
+        extractor = build(tree, options.allow, "extractors")
         for stream in extractor.streams:
             if stream.name in owner:
                 raise DfdError(f"both {owner[stream.name]} and {name} make a stream {stream.name!r}: keep one of them")
@@ -153,7 +153,7 @@ def _write(item: Item) -> None:
 @cache
 def _extractor(tree: str, allow: Allowed) -> Extractor:
     """Build an extractor, once per process."""
-    return build(json.loads(tree), allow, "features")
+    return build(json.loads(tree), allow, "extractors")
 
 
 def _write_facts(path: Path, facts: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from filelock import FileLock
 
-from dfd.core.build import build
+from dfd.core.build import Allowed, build
 from dfd.core.errors import DfdError
 from dfd.core.manifest import Manifest, check
 from dfd.core.records import Failure, Record
@@ -75,7 +75,7 @@ def find_source(data: Mapping[str, Any], data_dir: Path) -> Source:
 def prepare_data(
     data: Mapping[str, Any],
     data_dir: Path,
-    allow: Sequence[str],
+    allow: Allowed,
     crops: Mapping[str, Any] | None = None,
     engine: "Engine | None" = None,
 ) -> Prepared:
@@ -94,7 +94,7 @@ def prepare_data(
         elif data["crops"] is None or all("crops" in record.assets for record in records):
             manifest, failures = Manifest(tuple(records), source.root), list[Failure]()
         else:
-            options = build({**data["crops"], **(crops or {})}, allow)
+            options = build({**data["crops"], **(crops or {})}, allow, "crops")
             manifest, failures = prepare(records, source.processed / options.hash, options, engine=engine)
     if failures:
         log.warning(
@@ -108,7 +108,7 @@ def _with_features(
     features: Mapping[str, Any],
     records: Sequence[Record],
     folder: Path,
-    allow: Sequence[str],
+    allow: Allowed,
     engine: "Engine | None",
 ) -> tuple[Manifest, list[Failure]]:
     from dfd.preprocess.features.stage import FeatureOptions, prepare_features
@@ -118,7 +118,7 @@ def _with_features(
 
 @contextmanager
 def indexed(
-    data: Mapping[str, Any], data_dir: Path, allow: Sequence[str], lock: bool = True
+    data: Mapping[str, Any], data_dir: Path, allow: Allowed, lock: bool = True
 ) -> Iterator[tuple[Source, list[Record], list[str]]]:
     """Hold a dataset and give its checked records; processes of one run, or runs of one sweep, wait for the first."""
     source = find_source(data, data_dir)
@@ -131,8 +131,8 @@ def indexed(
             held.enter_context(FileLock(source.root.parent / f".{source.name}.lock"))
             _render(source, data.get("sample") or {})
         elif data.get("fetch"):
-            build(data["fetch"], allow)(source.root)
-        records = list(build(data["index"], allow)(source.root))
+            build(data["fetch"], allow, "fetch")(source.root)
+        records = list(build(data["index"], allow, "index")(source.root))
         if not records:
             raise DfdError(f"{source.name}: {source.root} holds no videos")
         notes = check(records, shared_groups=data["shared_groups"])
@@ -144,7 +144,7 @@ def indexed(
 def _combined(
     data: Mapping[str, Any],
     data_dir: Path,
-    allow: Sequence[str],
+    allow: Allowed,
     crops: Mapping[str, Any] | None,
     engine: "Engine | None",
 ) -> Prepared:

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -35,8 +35,8 @@ class Extracted:
 
 def extract(path: Path, extractors: Sequence[Extractor], dtype: str = "float32") -> Extracted:
     """Return the features of a file; what it has no pictures or no sound for has no rows."""
-    looking = [cast(Looks, e) for e in extractors if hasattr(e, "look")]
-    listening = [cast(Listens, e) for e in extractors if hasattr(e, "listen")]
+    looking = [extractor for extractor in extractors if isinstance(extractor, Looks)]
+    listening = [extractor for extractor in extractors if isinstance(extractor, Listens)]
     parts: dict[str, list[np.ndarray]] = {stream.name: [] for e in extractors for stream in e.streams}
     fps = length = 0.0
     frames = holes = 0

@@ -219,6 +219,7 @@ register(
         own_crops=True,
     )
 )
+register(Stage("features", "features over time of datasets with forged stretches, see data/features="))
 register(
     Stage("track", "who is in a video, from when to when", needs=("crop",), summarise=f"{HERE}summary:write_tracks")
 )

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("dfd")
 
-SAMPLES = ("ffpp", "celebdf", "dfdc", "cddb", "temporal")
+SAMPLES = ("ffpp", "celebdf", "dfdc", "cddb", "temporal", "fakeavceleb")
 ONLY_RENDERED = ("temporal",)  # nobody can download these
 
 
@@ -81,6 +81,7 @@ def prepare_data(
 ) -> Prepared:
     """Index a dataset, check it, and cut its faces where that is not done yet; render the sample first if needed."""
     from dfd.preprocess.pipeline import prepare
+    from dfd.preprocess.sound import make_sound
 
     if data.get("parts"):
         return _combined(data, data_dir, allow, crops, engine)
@@ -91,6 +92,9 @@ def prepare_data(
         else:
             options = build({**data["crops"], **(crops or {})}, allow)
             manifest, failures = prepare(records, source.processed / options.hash, options, engine=engine)
+            if data.get("sound"):
+                manifest, mute = make_sound(manifest, engine)
+                failures = failures + mute
     if failures:
         log.warning(
             "%d of %d videos of %s could not be used (listed in the report)", len(failures), len(records), source.tag

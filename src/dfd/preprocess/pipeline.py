@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 MANIFEST, FAILURES, VIDEOS = "manifest.parquet", "failures.parquet", "videos.parquet"
 
-EXTRAS = {"landmarks": ".npy", "masks": ".zip"}  # what later stages add to a record's crops
+EXTRAS = {"landmarks": ".npy", "masks": ".zip", "audio": ".npy"}  # what later stages add to a record's crops
 
 
 def prepare(

@@ -28,7 +28,9 @@ def with_base(
     if loaded.card.manifest != known.hash:
         log.warning("%s was trained on other data than what this run calls known", base)
     if _looks_at_a_base(tree):
-        return build(tree, allow, base=loaded.network)
+        built = build(tree, allow, base=loaded.network)
+        built.base_manifest = loaded.card.manifest  # for objectives that need people whom the base has not seen
+        return built
     built = build(without_weights(tree), allow)
     try:
         built.load_state_dict(loaded.network.state_dict())

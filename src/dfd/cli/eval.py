@@ -81,7 +81,7 @@ def _check(cfg: DictConfig, choices: list[str]) -> Any:
         raise DfdError(f"roots.{name}: no such dataset in data={choices}{did_you_mean(name, choices)}")
     if cfg.corruption.kinds and not cfg.corruption.levels:
         raise DfdError(f"corruption.kinds={list(cfg.corruption.kinds)}: say how strong, corruption.levels=[1,2,3,4,5]")
-    if cfg.corruption.kinds and build(trainer, allowed(cfg.plugins), logger=False).world_size > 1:
+    if cfg.corruption.kinds and build(trainer, allowed(cfg.plugins), "trainer", logger=False).world_size > 1:
         raise DfdError("corruption= is scored by one process: add trainer.devices=1")
     return Protocol.of(OmegaConf.to_container(cfg.eval))  # type: ignore[arg-type]
 
@@ -107,7 +107,7 @@ def _evaluate_dataset(cfg: DictConfig, subject: Subject, called: Invocation, of_
     prepared, data_cfg = _prepare(cfg, subject, called)
     network, card, run = subject.loaded.network, subject.loaded.card, subject.folder
     data_cfg["loader"] |= {key: data_cfg["crops"][key] for key in SHOWN_IN_CROPS if key in (data_cfg["crops"] or {})}
-    data = build(data_cfg["loader"], allowed(cfg.plugins))(prepared.manifest, network.input)
+    data = build(data_cfg["loader"], allowed(cfg.plugins), "loader")(prepared.manifest, network.input)
     protocol = called.choice("eval")
     name = f"{prepared.source.tag}-{cfg.split}" + ("" if protocol in (None, "video") else f"-{protocol}")
     folder = run / "eval" / name

@@ -16,7 +16,7 @@ from rich.text import Text
 from dfd.cli.app import command
 from dfd.cli.invocation import Invocation
 from dfd.cli.sample_banner import banner
-from dfd.core.build import allowed, build, check, locate
+from dfd.core.build import Allowed, allowed, build, check, locate
 from dfd.core.errors import DfdError, did_you_mean
 from dfd.core.manifest import Manifest
 from dfd.core.records import SPLITS, Failure, Record
@@ -79,12 +79,12 @@ def _parts(data: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {name: {**part, "crops": {**part["crops"], **data["crops"]}} for name, part in parts.items()}
 
 
-def probe(data: dict[str, Any], data_dir: Path, allow: tuple[str, ...], engine: "Engine", console: Console) -> None:
+def probe(data: dict[str, Any], data_dir: Path, allow: Allowed, engine: "Engine", console: Console) -> None:
     """Compare a download with what its authors published; what keeps their protocol from being kept is an error."""
     from dfd.preprocess.doctor import compare, examine, problems
 
     index = data["index"]
-    lenient = "allow_missing" in inspect.signature(locate(index["_target_"], allow)).parameters
+    lenient = "allow_missing" in inspect.signature(locate(index["_target_"], allow, "index")).parameters
     found = {**data, "index": {**index, "allow_missing": True} if lenient else index}
     with indexed(found, data_dir, allow) as (source, records, notes):
         table = examine(records, source.processed, engine)
@@ -107,7 +107,7 @@ def probe(data: dict[str, Any], data_dir: Path, allow: tuple[str, ...], engine: 
 def share(
     data: dict[str, Any],
     data_dir: Path,
-    allow: tuple[str, ...],
+    allow: Allowed,
     engine: "Engine",
     shard: str | None,
     stages: list[str],
@@ -117,7 +117,7 @@ def share(
     from dfd.preprocess.pipeline import cut_faces, in_shard
 
     with indexed(data, data_dir, allow, lock=shard is None) as (source, records, _):
-        options = build(data["crops"], allow)
+        options = build(data["crops"], allow, "crops")
         if all("crops" in record.assets for record in records):
             console.print(f"{source.tag}: its faces are cut already, and are read as they are")
             return
@@ -218,10 +218,10 @@ def _expected(data: dict[str, Any]) -> dict[str, dict[str, int]]:
     return {method: n for method, n in told.items() if asked is None or method in ("real", "fake", *asked)}
 
 
-def _missing(index: dict[str, Any], allow: tuple[str, ...], source: Source) -> list[str]:
+def _missing(index: dict[str, Any], allow: Allowed, source: Source) -> list[str]:
     """Return the index's own words on what is not there."""
     try:
-        list(build({**index, "allow_missing": False}, allow)(source.root))
+        list(build({**index, "allow_missing": False}, allow, "index")(source.root))
     except DfdError as error:
         return [str(error)]
     return []

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +28,20 @@ def delay_numbers(table: pd.DataFrame) -> dict[str, Any]:
     for name, rows in (("all", real), ("voiced", real[real["loudness"] > QUIET])):
         error = np.abs(probabilities(rows).argmax(1) - probabilities(rows).shape[1] // 2)
         numbers: dict[str, Any] = {"windows": len(rows), **accuracy(probabilities(rows))}
-        for key, hits in (("exact", error == 0), ("within1", error <= 1)):
-            if rows["group"].nunique() > 1:
-                _, (low, high) = group_interval(lambda kept, hits=hits: float(hits[kept].mean()), rows["group"].to_numpy())
+        if rows["group"].nunique() > 1:
+            for key, hits in (("exact", error == 0), ("within1", error <= 1)):
+                _, (low, high) = group_interval(partial(_share, hits), rows["group"].to_numpy())
                 numbers[f"{key}_interval"] = [low, high]
         found[name] = numbers
     offsets = {video: common_offset(probabilities(rows)) for video, rows in table.groupby("video")}
-    found["offsets"] = {str(offset): sum(o == offset for o in offsets.values()) for offset in sorted(set(offsets.values()))}
+    found["offsets"] = {
+        str(offset): sum(o == offset for o in offsets.values()) for offset in sorted(set(offsets.values()))
+    }
     return found
+
+
+def _share(hits: np.ndarray, kept: np.ndarray) -> float:
+    return float(hits[kept].mean())
 
 
 def delay_table(numbers: Mapping[str, Any], title: str) -> Table:
@@ -67,6 +74,7 @@ def category_numbers(table: pd.DataFrame, protocol: Protocol) -> dict[str, dict[
     found = by_category(score, labels, methods, metric)
     names, groups = np.array(methods, object), videos["group"].to_numpy()
     for name in found:
+
         def auc(kept: np.ndarray, name: str = name) -> float:
             inside = by_category(score[kept], labels[kept], names[kept].tolist(), {"auc": roc_auc})
             return inside[name]["auc"] if name in inside else float("nan")

@@ -160,9 +160,9 @@ def _job(item: Item, held: int) -> Looking:
     work = Cutting(item.source, options, boxes, held, size)
     if boxes is None and looks.is_file():
         work.detections = read_looks(looks)
-    known = work.detections is not None
+    known = len(work.detections or ())
     yield from work.look()
-    if work.detections is not None and not known:
+    if work.detections is not None and len(work.detections) > known:
         write_looks(looks, work.detections)
     if item.target != looks:
         write_container(item.target, work.table, work.images(), options.image_format, options.jpeg_quality, work.facts)
@@ -261,8 +261,10 @@ def _described(record: Record, folder: Path) -> tuple[Record, dict[str, Any]]:
     path = crop_path(folder, record)
     with CropReader(path) as crops:
         facts, table = crops.facts, crops.table
-    sure = table["confidence"][table["valid"]]
-    row = {"video": record.id, **facts, "rows": len(table["frame"]), "valid": float(table["valid"].mean())}
+    valid = table["valid"]
+    sure, main = table["confidence"][valid], table["track"] == 0
+    row = {"video": record.id, **facts, "rows": len(table["frame"]), "valid": float(valid.mean())}
+    row |= {"no_face": float((~valid[main]).mean()), "interpolated": float((~table["detected"][valid]).mean())}
     row |= {"faces": len(np.unique(table["track"])), "least_confidence": float(sure.min()) if len(sure) else 0.0}
     assets = {**record.assets, "crops": path.relative_to(folder).as_posix()}
     for kind, suffix in EXTRAS.items():

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict
 
+import cv2
 import numpy as np
 from torch.utils.data import Dataset
 
@@ -24,6 +25,7 @@ from dfd.data.sampling import sliding
 from dfd.data.views import Visit
 
 FEWEST = 6  # frames: two windows of five
+QUIET = 10 ** (-50 / 20)  # root mean square of a frame in which nobody speaks
 
 
 class NotTalking(DfdError):
@@ -57,10 +59,46 @@ def stretches(times: np.ndarray, valid: np.ndarray, fps: float) -> list[tuple[in
     return [(offset + int(a), rows[a:b]) for a, b in zip(edges[::2], edges[1::2], strict=True)]
 
 
-def speaker(table: Mapping[str, np.ndarray]) -> int:
-    """Return the track of the person who is taken to speak: the main one, the only one without further evidence."""
-    shown = table["track"][table["valid"]]
-    return int(shown.min()) if len(shown) else 0
+def choose_speaker(crops: Reader | Crops, table: Mapping[str, np.ndarray], samples: np.ndarray, fps: float) -> int:
+    """Return the track of the person whose mouth moves as the voice gets louder and softer; a single one is taken."""
+    people = np.unique(table["track"][table["valid"]])
+    if len(people) < 2:
+        return int(people[0]) if len(people) else 0
+    return int(people[int(np.argmax([_follows_voice(crops, table, track, samples, fps) for track in people]))])
+
+
+def _follows_voice(
+    crops: Reader | Crops, table: Mapping[str, np.ndarray], track: int, samples: np.ndarray, fps: float
+) -> float:
+    """Return how the motion of a person's mouth correlates with the loudness of the sound, from -1 to 1."""
+    rows = np.flatnonzero((table["track"] == track) & table["valid"])
+    images = [crops.images[row] for row in rows.tolist()] if isinstance(crops, Crops) else crops.read(rows)
+    mouths = np.stack([cv2.resize(_mouth(image), (24, 16), interpolation=cv2.INTER_AREA) for image in images])
+    motion = np.abs(np.diff(mouths.astype(np.float32), axis=0)).mean((1, 2, 3))
+    hop = round(RATE / fps)
+    first = (table["t"][rows[1:]] * RATE).astype(int)
+    scale = 32768.0 if samples.dtype == np.int16 else 1.0
+    loud = np.array(
+        [
+            np.abs(samples[max(0, at - hop) : at + hop].astype(np.float32)).mean() / scale if at < len(samples) else 0.0
+            for at in first
+        ]
+    )
+    if len(motion) < 3 or motion.std() < 1e-6 or loud.std() < 1e-9:
+        return -1.0
+    return float(np.corrcoef(motion, np.log(loud + 1e-4))[0, 1])
+
+
+def _mouth(image: np.ndarray) -> np.ndarray:
+    height, width = image.shape[:2]
+    return image[height // 2 :, width // 5 : width - width // 5]
+
+
+def voiced(sound: np.ndarray, input: TalkInput) -> np.ndarray:
+    """Return which views (K, samples) have sound under their pictures, beyond a few frames of it."""
+    hop = round(input.sample_rate / input.fps)
+    own = sound[:, input.margin * hop : (input.margin + input.frames) * hop].reshape(len(sound), input.frames, hop)
+    return (np.sqrt(np.square(own).mean(2)) > QUIET).sum(1) >= FEWEST
 
 
 def starts_of(frames: int, input: TalkInput, generator: np.random.Generator | None, first_only: bool) -> np.ndarray:
@@ -135,11 +173,14 @@ class TalkDataset(Dataset[TalkViews]):
         samples = read_samples(self.folder, record)
         with open_crops(self.folder, record.assets) as crops:
             try:
-                views = place_views(crops.table, spec, speaker(crops.table), generator, self.first_only)
+                track = choose_speaker(crops, crops.table, samples, spec.fps)
+                views = place_views(crops.table, spec, track, generator, self.first_only)
             except NotTalking as error:
                 raise NotTalking(f"{record.dataset}/{record.id}: {error}", error.reason) from None
+            sound = np.stack([sound_under(samples, tick, spec) for tick, _ in views])
+            if generator is None and (heard := voiced(sound, spec)).any():
+                views, sound = [view for view, some in zip(views, heard) if some], sound[heard]
             pixels = np.stack([self._pictures(crops, rows, generator) for _, rows in views])
-        sound = np.stack([sound_under(samples, tick, spec) for tick, _ in views])
         if generator is not None and self.vary_sound:
             sound = np.stack([varied(wave, generator) for wave in sound])
         draw = np.zeros(len(views), np.int64)
@@ -166,22 +207,28 @@ def padded(stack: np.ndarray, frames: int) -> np.ndarray:
     return np.ascontiguousarray(stack[np.minimum(np.arange(frames), len(stack) - 1)].transpose(0, 3, 1, 2))
 
 
-def file_talk_views(crops: Crops, samples: np.ndarray, input: TalkInput, showing: Showing, track: int) -> TalkViews:
-    """Return what evaluation would see of a file whose crops and sound are in memory."""
-    views = place_views(crops.table, input, track)
+def file_talk_views(crops: Crops, samples: np.ndarray, input: TalkInput, showing: Showing) -> tuple[TalkViews, int]:
+    """Return what evaluation would see of a file whose crops and sound are in memory, and the track of who speaks."""
+    table = crops.table
+    track = choose_speaker(crops, table, samples, input.fps)
+    views = place_views(table, input, track)
+    sound = np.stack([sound_under(samples, tick, input) for tick, _ in views])
+    heard = voiced(sound, input)
+    if not heard.any():
+        raise NotTalking("nothing is heard while the face is seen: there is no voice to compare it with", "silent")
+    views = [view for view, some in zip(views, heard, strict=True) if some]
     how = (input.size, showing.margin, showing.align)
-    pixels = [
-        padded(np.stack([show(crops.images[r], crops.table, r, *how) for r in rows]), input.frames) for _, rows in views
-    ]
-    return TalkViews(
-        pixels=np.stack(pixels),
-        sound=np.stack([sound_under(samples, tick, input) for tick, _ in views]),
+    shown = [np.stack([show(crops.images[row], table, row, *how) for row in rows]) for _, rows in views]
+    seen = TalkViews(
+        pixels=np.stack([padded(stack, input.frames) for stack in shown]),
+        sound=sound[heard],
         length=np.array([len(rows) for _, rows in views]),
         t=np.array([tick for tick, _ in views]) / input.fps,
         draw=np.zeros(len(views), np.int64),
         label=0,
         video=0,
     )
+    return seen, track
 
 
 def read_samples(folder: Path, record: Record) -> np.ndarray:

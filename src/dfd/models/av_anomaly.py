@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dfd.core.errors import DfdError
 from dfd.core.records import TalkInput
-from dfd.models.avsync import AVSync
+from dfd.models.avsync import HOP, AVSync
 from dfd.models.base import TalkDetector
 from dfd.models.delays import STEPS, DistributionModel, Divergence, FeatureModel, Quirks, divergence
 
@@ -46,6 +46,7 @@ class AVAnomaly(TalkDetector):
         feature_weight: of the squared error of features beside the surprise in delays; 0 as in the paper.
         divergence: of distributions, "kl" as in the published code, "soft_ce" as in the paper's loss.
         align_offset: take a common offset of the whole view out before delays are judged.
+        quiet: dB of full scale below which a window has nothing to be compared with, and does not count; null: all do.
         dropout: of both models.
         quirks: what the published models do otherwise than is common; all of it by default.
     """
@@ -61,6 +62,7 @@ class AVAnomaly(TalkDetector):
         feature_weight: float = 0.0,
         divergence: Divergence = "kl",
         align_offset: bool = True,
+        quiet: float | None = -50.0,
         dropout: float = 0.1,
         quirks: dict[str, bool] | None = None,
     ) -> None:
@@ -72,7 +74,7 @@ class AVAnomaly(TalkDetector):
         input = TalkInput(spec.size, frames, stride=stride, mean=spec.mean, std=spec.std, margin=margin)
         super().__init__(input)
         self.base = base.eval().requires_grad_(False)
-        self.feature_weight, self.align_offset = feature_weight, align_offset
+        self.feature_weight, self.align_offset, self.quiet = feature_weight, align_offset, quiet
         self.divergence: Divergence = divergence
         odd = Quirks(**(quirks or {}))
         self.distribution = DistributionModel(steps, dropout, odd)
@@ -97,6 +99,13 @@ class AVAnomaly(TalkDetector):
             logits[moved] = self.base.fuse(visual[moved], audio[moved], shift[moved])
         return logits, self.base.describe(visual, audio, shift), offset
 
+    def heard(self, sound: Tensor, windows: int) -> Tensor:
+        """Return which windows (N, W) have sound under them."""
+        if self.quiet is None:
+            return torch.ones(len(sound), windows, dtype=torch.bool, device=sound.device)
+        own = sound[:, self.input.margin * HOP :].unfold(1, self.base.window * HOP, HOP)[:, :windows]
+        return 10 * own.square().mean(2).clamp(min=1e-10).log10() > self.quiet
+
     def surprise(self, logits: Tensor, features: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the expected log-probabilities, and the surprise in delays and in features, of steps 1 to W - 1."""
         expected = self.distribution(logits, valid)
@@ -113,7 +122,7 @@ class AVAnomaly(TalkDetector):
         windows = pixels.shape[1] - self.base.window + 1
         places = torch.arange(windows, device=pixels.device)[None]
         own = torch.full((len(pixels),), pixels.shape[1], device=pixels.device) if length is None else length
-        valid = places + self.base.window <= own[:, None]
+        valid = (places + self.base.window <= own[:, None]) & self.heard(sound, windows)
         logits, features, offset = self.watch(pixels, sound, valid)
         expected, kl, error = self.surprise(logits, features, valid)
         counted = valid[:, 1:]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("dfd")
 
-SAMPLES = ("ffpp", "celebdf", "dfdc", "cddb", "temporal", "lavdf", "tvil")
+SAMPLES = ("ffpp", "celebdf", "dfdc", "cddb", "temporal", "lavdf", "tvil", "fakeavceleb")
 ONLY_RENDERED = ("temporal",)  # nobody can download these
 
 
@@ -97,12 +97,25 @@ def prepare_data(
         else:
             options = build({**data["crops"], **(crops or {})}, allow, "crops")
             manifest, failures = prepare(records, source.processed / options.hash, options, engine=engine)
+            if data.get("sound"):
+                manifest, mute = _with_sound(manifest, engine)
+                failures = failures + mute
     if failures:
         log.warning(
             "%d of %d videos of %s could not be used (listed in the report)", len(failures), len(records), source.tag
         )
     failed = {failure.video for failure in failures}
     return Prepared(source, manifest, failures, notes, [record for record in records if record.id in failed])
+
+
+def _with_sound(manifest: Manifest, engine: "Engine | None") -> tuple[Manifest, list[Failure]]:
+    """Decode the sound of every record; return those that have any, and why the others do not."""
+    from dfd.preprocess.runner import Engine
+    from dfd.preprocess.stages import REGISTRY, made_assets, run_stage
+
+    failures = run_stage(REGISTRY["audio"], manifest, engine or Engine())
+    heard = [replace(r, assets={**r.assets, **made_assets(r, manifest.folder)}) for r in manifest.records]
+    return replace(manifest, records=tuple(r for r in heard if "audio" in r.assets)), failures
 
 
 def _with_features(

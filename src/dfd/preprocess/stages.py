@@ -36,6 +36,11 @@ class Task:
     device: str = "cpu"
     options: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def media(self) -> Path:
+        """The media file itself."""
+        return Path(self.record.path)
+
     def asset(self, kind: str) -> Path:
         """Return where an asset of the record lies."""
         return self.folder / self.record.assets[kind]
@@ -195,6 +200,14 @@ HERE = "dfd.preprocess."
 register(Stage("probe", "compare a download with what its authors published, and read every file"))
 register(Stage("detect", "look for faces, and keep where they are"))
 register(Stage("crop", "cut the faces out", needs=("detect",)))
+register(
+    Stage(
+        "audio",
+        "the sound of every video, on the clock of its pictures",
+        suffix=".npy",
+        make=f"{HERE}sound:write_sound",
+    )
+)
 register(
     Stage(
         "landmarks",

@@ -15,7 +15,7 @@ from dfd.core.records import FAKE
 from dfd.evaluation.localisation.evaluate import Numbers, SegmentEvaluation, evaluate_segments
 from dfd.evaluation.localisation.timeline import Stretch, timeline
 from dfd.evaluation.localisation.truth import Truth
-from dfd.evaluation.numbers import Number
+from dfd.evaluation.numbers import UNDEFINED
 from dfd.evaluation.pages import render
 from dfd.evaluation.report import FACTS, METRICS, PROVENANCE, SAMPLE, bar, read_facts
 
@@ -55,14 +55,16 @@ def is_segment_report(folder: Path) -> bool:
 
 
 def segment_table(evaluation: SegmentEvaluation, title: str) -> Table:
-    """Return the numbers for the terminal: a row per protocol."""
-    keys = [name for name in evaluation.protocols["lavdf_closed"] if not name.startswith("challenge")]
+    """Return the numbers for the terminal: a column per protocol."""
     table = Table(title=title, caption=counted(evaluation))
-    table.add_column("protocol", no_wrap=True)
-    for key in keys:
-        table.add_column(key.upper().replace("@", "\n@"), justify="right")
-    for name, numbers in evaluation.protocols.items():
-        table.add_row(NAMES[name], *(numbers[key].short() for key in keys))
+    table.add_column("")
+    for name in evaluation.protocols:
+        table.add_column(NAMES[name], justify="right")
+    for key in evaluation.protocols["lavdf"]:
+        row = (numbers.get(key, UNDEFINED) for numbers in evaluation.protocols.values())
+        table.add_row(key.upper() if "@" in key else key, *map(str, row))
+    for key, number in evaluation.files.items():
+        table.add_row(key, *[str(number)] * len(evaluation.protocols))
     return table
 
 
@@ -164,7 +166,7 @@ def _markdown_table(corner: str, rows: Mapping[str, Numbers]) -> str:
     keys = list(dict.fromkeys(key for numbers in rows.values() for key in numbers))
     lines = [f"| {corner} | " + " | ".join(keys) + " |", "|---|" + "--:|" * len(keys)]
     for name, numbers in rows.items():
-        lines.append(f"| {name} | " + " | ".join(str(numbers.get(key, Number(float("nan")))) for key in keys) + " |")
+        lines.append(f"| {name} | " + " | ".join(str(numbers.get(key, UNDEFINED)) for key in keys) + " |")
     return "\n".join(lines)
 
 

@@ -15,6 +15,7 @@ EVALUATORS = {
     "image": "dfd.cli.evaluate_views",
     "clip": "dfd.cli.evaluate_views",
     "talk": "dfd.cli.evaluate_talk",
+    "sequence": "dfd.cli.evaluate_segments",
 }
 
 

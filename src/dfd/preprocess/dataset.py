@@ -205,7 +205,8 @@ def shuffled(manifest: Manifest, seed: int) -> Manifest:
     """Return a manifest whose train and val labels say nothing: what is learned from it must be worth nothing.
 
     Labels are drawn anew within each split and class, the same share of fakes in both, so that no chance imbalance
-    between the true classes is left to be learned. The test split keeps its labels.
+    between the true classes is left to be learned. Who is called fake has the forged stretches of a random fake. The
+    test split keeps its labels.
     """
     random = np.random.default_rng(seed)
     strata = {(r.split, r.label) for r in manifest.records if r.split != "test"}
@@ -214,8 +215,10 @@ def shuffled(manifest: Manifest, seed: int) -> Manifest:
         share = np.mean([r.label for r in manifest.records if r.split == split])
         members = [r for r in manifest.records if (r.split, r.label) == (split, label)]
         labels = np.arange(len(members)) < round(share * len(members))
+        stretches = [r.segments for r in manifest.records if r.split == split and r.segments]
         for record, new in zip(members, random.permutation(labels), strict=True):
-            records[record.id] = replace(record, label=int(new))
+            segments = stretches[random.integers(len(stretches))] if new and stretches else ()
+            records[record.id] = replace(record, label=int(new), segments=segments)
     return Manifest(tuple(records.values()), manifest.folder)
 
 

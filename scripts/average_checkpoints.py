@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from dfd.cli.sweeps.search import lower_is_better
 from dfd.core.errors import DfdError
+from dfd.metrics.direction import lower_is_better
 
 
 def best_epochs(metrics: Path, by: str, count: int, skip: int) -> list[int]:

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from dfd.cli.app import config_dir
+from dfd.core.configs import config_dir
 from dfd.evaluation.report import read_evaluation
 
 DONE = "trained"  # a mark in a run folder whose training came to its end: a killed one has a best.ckpt too

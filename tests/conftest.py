@@ -9,10 +9,14 @@ import av
 import cv2
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from dfd.core.manifest import Manifest
 from dfd.core.records import Record
 from dfd.data.crops import COLUMNS, Crops, write_crops
+
+settings.register_profile("dfd", deadline=None)  # a busy machine is not a failure
+settings.load_profile("dfd")
 
 SPLITS = {"train": 8, "val": 4, "test": 4}
 

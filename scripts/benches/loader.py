@@ -12,8 +12,8 @@ from torch import Tensor
 
 from benches.figure import Figure, fastest
 from benches.preprocess import photo_video
-from dfd.cli.app import config_dir
 from dfd.core.build import allowed, build
+from dfd.core.configs import config_dir
 from dfd.core.errors import DfdError
 from dfd.core.records import InputSpec, Record
 from dfd.data.augment import Augment

@@ -8,6 +8,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf, open_dict
 
 from dfd.cli.app import prepare
+from dfd.cli.invocation import Invocation
 from dfd.cli.recipe import primary, write_recipe
 from dfd.core.errors import DfdError
 from tests.cli.conftest import ROOT, run
@@ -28,7 +29,7 @@ def recipe(folder: Path, name: str, *overrides: str) -> Path:
         with open_dict(cfg):
             del cfg["hydra"]
         (folder / name).mkdir()
-        write_recipe(folder / name, cfg)
+        write_recipe(folder / name, cfg, Invocation.current())
     HydraConfig.instance().cfg = None
     return folder / name
 
@@ -45,5 +46,5 @@ def test_a_run_of_a_run_still_knows_its_groups(tmp_path):
 @pytest.mark.slow
 def test_the_preview_of_a_run_is_of_its_model(tmp_path):
     first = recipe(tmp_path, "first", "model=meso")
-    done = run(tmp_path, f"python scripts/preview.py run={first} --cfg job")
+    done = run(tmp_path, f"dfd-preview run={first} --cfg job")
     assert "name: meso" in done.stdout, done.stderr[-2000:]

@@ -9,8 +9,9 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from dfd.cli.app import config_dir, prepare
+from dfd.cli.app import prepare
 from dfd.core.build import allowed, check
+from dfd.core.configs import config_dir
 from dfd.core.errors import DfdError
 
 CONFIGS = config_dir()

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 import torch
 
-from dfd.cli.eval import several
+from dfd.cli.eval import several_datasets
+from dfd.cli.invocation import Invocation
 from dfd.core.errors import DfdError
 from dfd.core.records import Record
 from dfd.evaluation.operating import operating_folder, operating_point_of, store_operating_point
@@ -25,9 +26,9 @@ def evaluated(workplace, *more):
 
 
 def test_several_datasets_are_told_from_one():
-    assert several(["data=[ffpp,celebdf]", "run=x"]) == ["ffpp", "celebdf"]
-    assert several(["data=ffpp", "data.crops.groups=2"]) == []
-    assert several([]) == []
+    assert several_datasets(Invocation(("data=[ffpp,celebdf]", "run=x"))) == ["ffpp", "celebdf"]
+    assert several_datasets(Invocation(("data=ffpp", "data.crops.groups=2"))) == []
+    assert several_datasets(Invocation()) == []
 
 
 @pytest.mark.slow

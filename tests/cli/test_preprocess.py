@@ -9,9 +9,10 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from dfd.cli.app import config_dir, prepare
+from dfd.cli.app import prepare
 from dfd.cli.preprocess import preprocess
 from dfd.core.build import allowed
+from dfd.core.configs import config_dir
 from dfd.core.errors import DfdError
 from dfd.core.records import Record
 from dfd.data.datasets import wilddeepfake

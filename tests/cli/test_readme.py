@@ -27,7 +27,7 @@ def scaled_down(command: str) -> list[str]:
         return [*QUICK, *(["model.network.pretrained=false"] if "efficientnet" in command else [])]
     if "preprocess.py" in command:
         return SMALL[:3]
-    if "preview.py" in command:
+    if "dfd-preview" in command:
         return SMALL
     if "eval.py" in command and "data=" in command:
         return [*SMALL, "data.loader.eval_frames=2"]
@@ -46,7 +46,7 @@ def test_every_command_of_the_readme_runs(workplace, command):
         (sweep,) = (path for path in sweeps if sum(job.is_dir() for job in path.iterdir()) == 4)
         assert (sweep / "comparison.csv").is_file()
         assert len(pd.read_csv(sweep / "comparison.csv")) == 4
-    if "preview.py" in command:
+    if "dfd-preview" in command:
         assert (workplace / "outputs/previews/ffpp-sample_meso.png").is_file()
     if "explain=true" in command:
         assert list((workplace / "outputs/demo/predict").rglob("*_clip_explained.png"))

@@ -1,12 +1,12 @@
 """What is strange is shown as the known is; what the user types goes where it belongs."""
 
+from copy import deepcopy
 from types import SimpleNamespace
 
 import pytest
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import OmegaConf
 
 from dfd.cli import ood_data
+from dfd.cli.invocation import Invocation
 from dfd.core.manifest import Manifest
 from dfd.core.records import Record
 from dfd.preprocess.dataset import Prepared
@@ -25,9 +25,7 @@ def sides(monkeypatch, tmp_path):
         return Prepared(SimpleNamespace(tag=node["name"]), Manifest(tuple(records), tmp_path), [], [], [])
 
     def of(given, *typed):
-        config = SimpleNamespace(overrides=SimpleNamespace(task=list(typed)))
-        monkeypatch.setattr(HydraConfig, "get", staticmethod(lambda: config))
-        return ood_data.id_and_ood(KNOWN, given and OmegaConf.create(given), tmp_path, ())
+        return ood_data.id_and_ood(KNOWN, tmp_path, (), Invocation(typed), given and deepcopy(given))
 
     monkeypatch.setattr(ood_data, "prepare_data", prepare)
     return of

@@ -13,18 +13,19 @@ from pathlib import Path
 import joblib
 import pandas as pd
 import pytest
-from hydra.core.hydra_config import HydraConfig
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from dfd.cli.app import sweep_folder
+from dfd.cli.invocation import Invocation
 from dfd.cli.recipe import training_hash
 from dfd.cli.sweeps import jobs
 from dfd.cli.sweeps.launchers import Joblib, Submitit
-from dfd.cli.sweeps.search import ask, distribution, lower_is_better, mend, open_study, settle
+from dfd.cli.sweeps.search import ask, distribution, mend, open_study, settle
 from dfd.cli.sweeps.summary import Comparison, note_evaluations
 from dfd.core.errors import DfdError
+from dfd.metrics.direction import lower_is_better
 from tests.cli.conftest import QUICK, ROOT, run
 
 OPTIONS = OmegaConf.create(
@@ -57,7 +58,7 @@ class Toy:
     defaults: list = field(default_factory=lambda: [
         "_self_", "_hydra", {"optional augment": None}, {"optional hparams_search": None}])
 
-def toy(cfg):
+def toy(cfg, called):
     folder = Path(HydraConfig.get().runtime.output_dir)
     with (folder / "starts.txt").open("a") as file:
         file.write(f"{os.environ.get('CUDA_VISIBLE_DEVICES', '-')} {os.getpid()}\\n")
@@ -237,12 +238,11 @@ def test_long_names_of_jobs_are_told_apart():
     assert sweep_folder(3, "seed=1") == "3_seed=1"
 
 
-def test_starts_that_were_stopped_are_no_deaths(tmp_path, monkeypatch):
-    hydra = {"runtime": {"output_dir": str(tmp_path)}, "job": {"num": 0}, "overrides": {"task": []}}
-    monkeypatch.setattr(HydraConfig, "get", lambda: OmegaConf.create(hydra))
+def test_starts_that_were_stopped_are_no_deaths(tmp_path):
+    called = Invocation(sweep=tmp_path.parent, job=tmp_path.name)
     for status, starts in ((jobs.STOPPED, 2), (jobs.RUNNING, 3)):
         jobs.write(tmp_path, jobs.Job(0, status=status, starts=2))
-        jobs.run_job(lambda cfg: 1.0, OmegaConf.create({"ckpt_path": None}), str)
+        jobs.run_job(lambda cfg: 1.0, OmegaConf.create({"ckpt_path": None}), called, str)
         assert jobs.read(tmp_path).starts == starts
 
 

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import auc, average_precision_score, roc_auc_score, roc_curve
+from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
 from dfd.metrics import ood as m
+from dfd.metrics.measures import evaluate
 
 
 def drawn(seed, ties=True):
@@ -95,14 +96,33 @@ def test_oscr_is_the_auroc_where_every_answer_is_right():
     assert m.oscr(right, known, outliers) == pytest.approx(brute)
 
 
-@given(st.integers(0, 200))
+@given(st.integers(0, 200), st.booleans())
 @settings(max_examples=20, deadline=None)
-def test_resampled_auroc_is_the_weighted_one(seed):
-    ood, scores = drawn(seed)
-    weights = m.resampled_weights(np.arange(len(ood)) // 3, 7, seed)
-    values = m.resampled_auroc(ood, scores, weights)
-    for row, value in zip(weights, values, strict=True):
-        drawn_rows = np.repeat(np.arange(len(ood)), row.astype(int))
-        one_class = len(set(ood[drawn_rows])) < 2
-        expected = np.nan if one_class else roc_auc_score(ood[drawn_rows], scores[drawn_rows])
-        assert value == pytest.approx(expected, nan_ok=True)
+def test_the_forms_that_can_be_resampled_are_the_same_numbers(seed, ties):
+    ood, scores = drawn(seed, ties)
+    values = evaluate(m.STEPPING, ood, scores)
+    assert values["fpr95_id_positive"] == pytest.approx(m.fpr95_id_positive(ood, scores))
+    assert values["fpr95_ood_positive"] == pytest.approx(m.fpr95_ood_positive(ood, scores))
+
+
+@given(st.integers(0, 200), st.booleans())
+@settings(max_examples=20, deadline=None)
+def test_both_conventions_of_aupr(seed, ties):
+    """By steps as scikit-learn's average precision; by trapezoids as OpenOOD has it: the area under its PR curve."""
+    ood, scores = drawn(seed, ties)
+    for positive, values, ours in ((ood, scores, m.aupr_out), (1 - ood, -scores, m.aupr_in)):
+        precision, recall, _ = precision_recall_curve(positive, values)
+        assert ours(ood, scores, trapezoid=True) == pytest.approx(auc(recall, precision))
+        assert ours(ood, scores) == pytest.approx(average_precision_score(positive, values))
+    assert m.aupr_out(ood, np.ones(len(ood)), trapezoid=True) > 1.2 * m.aupr_out(ood, np.ones(len(ood)))
+
+
+def test_trapezoids_are_those_of_pytorch_ood():
+    metrics = pytest.importorskip("pytorch_ood.metrics")
+    torch = pytest.importorskip("torch")
+    ood, scores = drawn(3)
+    theirs = metrics.OODMetrics()
+    theirs.update(torch.tensor(scores), torch.tensor(np.where(ood, -1, 0)))
+    found = theirs.compute()
+    assert m.aupr_out(ood, scores, trapezoid=True) == pytest.approx(float(found["AUPR-OUT"]), abs=1e-6)
+    assert m.aupr_in(ood, scores, trapezoid=True) == pytest.approx(float(found["AUPR-IN"]), abs=1e-6)

@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import norm, t
+from scipy.stats import norm
 
+from dfd.metrics.intervals import spread
+from dfd.metrics.jackknife import coded, left_out
+from dfd.metrics.measures import AUC, RANKING, judging
 from dfd.metrics.ranking import roc_auc
-from dfd.metrics.significance import auc_covariance, bootstrap_p, delong, holm
+from dfd.metrics.significance import auc_covariance, delong, difference, holm
 
 columns = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 8), st.integers(0, 8)), min_size=6, max_size=40).filter(
     lambda rows: 2 <= sum(row[0] for row in rows) <= len(rows) - 2
@@ -71,8 +74,9 @@ def test_a_difference_has_a_sign_and_an_interval():
     assert one.value == pytest.approx(-other.value)
     assert one.p == pytest.approx(other.p)
     assert delong(labels, better, better * 3 + 1).p == 1.0
-    error = (one.high - one.low) / 2 / t.ppf(0.975, 199)
-    assert one.p == pytest.approx(2 * t.sf(abs(one.value) / error, 199))
+    close = delong(*simulated(3, people=40, gain=0.1))  # interval and p are of one test
+    edge = delong(*simulated(3, people=40, gain=0.1), confidence=1 - close.p)
+    assert min(abs(edge.low), abs(edge.high)) == pytest.approx(0, abs=1e-6)
     alone = delong(labels, better, worse)
     error = (alone.high - alone.low) / 2 / norm.ppf(0.975)
     assert alone.p == pytest.approx(2 * norm.sf(abs(alone.value) / error))
@@ -102,7 +106,53 @@ def test_holm_by_hand():
     assert holm([0.9, 0.8]) == pytest.approx([1, 1])
 
 
-def test_p_values_of_resampled_differences():
-    assert bootstrap_p(np.full(999, 0.1)) == pytest.approx(2 / 1000)
-    assert bootstrap_p(np.linspace(-1, 1, 1001)) == 1.0
-    assert np.isnan(bootstrap_p(np.full(3, np.nan)))
+@pytest.mark.parametrize("people", [6, 12, 60])
+def test_interval_and_p_never_contradict_each_other(people):
+    for seed in range(60):
+        found = delong(*simulated(seed, people, gain=0.5))
+        assert (found.low > 0 or found.high < 0) == (found.p < 0.05)
+
+
+def test_a_true_null_is_rejected_in_at_most_seven_of_a_hundred_with_few_groups():
+    found = [delong(*simulated(seed, people=8)).p < 0.05 for seed in range(200)]
+    assert np.mean(found) <= 0.07
+
+
+def test_the_jackknife_of_a_difference_agrees_with_delong():
+    labels, one, two, groups = simulated(4, people=80, gain=0.3)
+    test, jack = delong(labels, one, two, groups), difference(AUC["auc"], labels, one, two, groups)
+    assert jack.value == pytest.approx(test.value)
+    assert jack.high - jack.low == pytest.approx(test.high - test.low, rel=0.05)
+    swapped = difference(AUC["auc"], labels, two, one, groups)
+    assert (swapped.low, swapped.high) == pytest.approx((-jack.high, -jack.low))
+
+
+@pytest.mark.parametrize("metric", [judging()["log_loss"], RANKING["eer"], RANKING["ap"]])
+def test_any_metric_can_be_compared(metric):
+    labels, one, two, groups = simulated(4, people=60, gain=0.8)
+    first, second = (1 / (1 + np.exp(-scores)) for scores in (one, two))
+    found = difference(metric, labels, first, second, groups)
+    assert found.low < found.value < found.high
+    assert 0 < found.p < 1
+    same = difference(metric, labels, first, first, groups)
+    assert (same.value, same.p) == (0, 1)
+    assert same.low < 0 < same.high
+
+
+def test_two_samples_without_an_error_are_not_certainly_equal():
+    labels, groups = np.tile([0, 1], 8), np.repeat(np.arange(8), 2)
+    same = delong(labels, labels * 1.0, labels * 2.0, groups)
+    reach = 1 - 0.025 ** (1 / 8)
+    assert same == pytest.approx((0, -reach, reach, 1))
+    apart = delong(labels, labels * 1.0, np.zeros(16), groups)  # perfect, against a guess
+    assert apart.low > 0
+    assert apart.p == pytest.approx(2 * 0.5**8)
+
+
+def test_what_a_group_adds_is_what_leaving_it_out_takes():
+    labels, one, two, groups = simulated(9, people=100)
+    without = [left_out(AUC, labels, scores, coded(groups), 100)["auc"] for scores in (one, two)]
+    test = delong(labels, one, two, groups)
+    found = spread(without[0] - without[1])
+    low, high = found.reach(), (test.high - test.low) / 2
+    assert low == pytest.approx(high, rel=0.03)

@@ -6,8 +6,9 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from dfd.cli.app import config_dir, prepare
+from dfd.cli.app import prepare
 from dfd.core.build import build
+from dfd.core.configs import config_dir
 from dfd.core.errors import DfdError
 from dfd.data.overlay import strip
 from dfd.models.explain import evidence_maps

@@ -5,9 +5,10 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from dfd.cli.app import config_dir, prepare
+from dfd.cli.app import prepare
 from dfd.core.build import allowed, build
-from dfd.training.objective import Objective
+from dfd.core.configs import config_dir
+from dfd.training.scoring import ViewScoring
 
 SIZES = {"hybrid": 64, "vit": 32, "deit": 32, "probe": 32, "vit_autoencoder": 32}
 LIGHT = {"model.network.architecture": "tf_efficientnet_b0.ns_jft_in1k"}  # in the place of a B7
@@ -42,7 +43,7 @@ def objective_of(model):
     return objective.train()
 
 
-def batch_for(objective: Objective):
+def batch_for(objective: ViewScoring):
     spec = objective.network.input
     shape = (3, spec.size, spec.size) if spec.kind == "image" else (spec.frames, 3, spec.size, spec.size)
     video = torch.arange(4).repeat_interleave(spec.clips)

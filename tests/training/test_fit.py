@@ -9,6 +9,7 @@ import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from dfd.core.errors import DfdError
+from dfd.core.manifest import Manifest
 from dfd.data.augment import Augment
 from dfd.data.datamodule import FaceDataModule
 from dfd.models.checkpoint import load_network, read_checkpoint
@@ -16,7 +17,7 @@ from dfd.models.meso import MesoInception4
 from dfd.training.callbacks import Ema, History, StopGracefully, Stopped
 from dfd.training.classification import Classification
 from dfd.training.schedules import warmup_cosine
-from dfd.training.scoring import Scoring
+from dfd.training.scoring import ViewScoring
 
 logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
 TREE = {"_target_": "dfd.models.meso.MesoInception4", "size": 32, "dropout": 0.5}
@@ -123,7 +124,7 @@ def test_the_checkpoint_alone_rebuilds_the_network(noise, tmp_path):
 
 def test_the_last_epoch_is_kept_also_where_it_was_not_the_best(noise, tmp_path, monkeypatch):
     aucs = iter([0.9, 0.8, 0.7])
-    monkeypatch.setattr("dfd.training.objective.roc_auc", lambda labels, scores: next(aucs))
+    monkeypatch.setattr("dfd.training.scoring.roc_auc", lambda labels, scores: next(aucs))
     run(noise, tmp_path, epochs=3)
     epochs = {name: read_checkpoint(tmp_path / "checkpoints" / f"{name}.ckpt")["epoch"] for name in ("best", "last")}
     assert epochs == {"best": 0, "last": 2}
@@ -196,9 +197,15 @@ def test_the_best_epoch_is_known_where_a_run_folder_was_moved(noise, tmp_path):
 
 def test_a_network_in_double_precision_gets_its_pixels_so(noise):
     network = MesoInception4(32).double()
-    scoring = Scoring(network)
+    scoring = ViewScoring(network)
     batch = next(iter(FaceDataModule(noise, network.input, batch_size=4, workers=0).val_dataloader()))
     moved = scoring.transfer_batch_to_device(dict(batch), torch.device("meta"), 0)
     assert moved["pixels"].device.type == moved["label"].device.type == "meta"
     assert moved["t"].device.type == moved["draw"].device.type == "cpu"  # MPS has no float64
     assert scoring.on_after_batch_transfer(batch, 0)["pixels"].dtype == torch.float64
+
+
+def test_one_class_alone_is_refused_where_the_objective_needs_both(noise, tmp_path):
+    fakes = Manifest(tuple(r for r in noise.records if r.label == 1 or r.split != "train"), noise.folder)
+    with pytest.raises(DfdError, match=r"train split holds only fake videos \(8\): Classification needs both classes"):
+        run(fakes, tmp_path, epochs=1)

@@ -12,20 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from dfd.cli.invocation import Invocation
 from dfd.cli.schema import ROOT_KEYS, register
 from dfd.cli.sweeps.jobs import Taken, run_job
+from dfd.core.configs import config_dir
 from dfd.core.errors import DfdError, Stopped, did_you_mean
 from dfd.core.process_group import is_first
 
 log = logging.getLogger("dfd")
 
-Task = Callable[[DictConfig], Any]
+Task = Callable[[DictConfig, Invocation], Any]
 
 QUIET = (
     ".*LeafSpec.*is deprecated.*",
@@ -38,13 +38,6 @@ QUIET = (
     ".*recommended to use `self.log.'val/(auc|ap)'.*",  # computed once over the rows of all processes
     ".*your dataloader is not resumable.*",  # it is, by the seed and the position that the datamodule keeps
 )
-
-
-def config_dir() -> Path:
-    """Return the folder of configurations: inside an installed wheel, or at the root of a checkout."""
-    package = Path(__file__).parents[1]
-    shipped = package / "configs"
-    return shipped if shipped.is_dir() else package.parents[1] / "configs"
 
 
 def prepare() -> None:
@@ -90,21 +83,17 @@ def sweep_folder(number: int, overrides: str, longest: int = 100) -> str:
     return f"{name[: longest - 9]}_{digest}"
 
 
-def in_sweep() -> bool:
-    """Whether this job is one of several."""
-    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
-
-
 def _guard(task: Task, cfg: DictConfig) -> Any:
     """Run a task; an error that the user can mend is one line, and in a sweep only this job fails."""
     _quiet()
-    if in_sweep():
+    called = Invocation.current()
+    if called.sweep is not None:
         try:
-            return run_job(task, cfg, _message)
+            return run_job(lambda changed: task(changed, called), cfg, called, _message)
         except Taken as error:  # every job would say so: the sweep ends at the first
             _leave(_message(error))
     try:
-        return task(cfg)
+        return task(cfg, called)
     except Stopped as stopped:
         if not is_first():  # all processes stop together, one says so
             raise SystemExit(0) from stopped

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 ORACLE = "oracle outliers: the sources that are tested on were seen in training. This is no open-set detection"
 
 
-def chosen(cfg: DictConfig) -> list[str]:
+def chosen_detectors(posthoc: Any, options: Any) -> list[str]:
     """Return the detectors that `posthoc=` names; a misspelt one, or a wrong option, is an error before all work."""
     from dfd.evaluation.ood.evaluate import check_options
     from dfd.posthoc.zoo import detectors
 
-    check_options(cfg.ood)
-    return detectors(OmegaConf.to_container(cfg.posthoc) if OmegaConf.is_list(cfg.posthoc) else cfg.posthoc)  # type: ignore[arg-type]
+    check_options(options)
+    return detectors(OmegaConf.to_container(posthoc) if OmegaConf.is_list(posthoc) else posthoc)  # type: ignore[arg-type]
 
 
 def report_ood(loaded: "Loaded", data: "IdOodData", cfg: DictConfig) -> float:
@@ -47,7 +47,7 @@ def report_ood(loaded: "Loaded", data: "IdOodData", cfg: DictConfig) -> float:
 
     started = time.time()
     options: dict[str, Any] = OmegaConf.to_container(cfg.ood, resolve=True)  # type: ignore[assignment]
-    names = chosen(cfg)
+    names = chosen_detectors(cfg.posthoc, cfg.ood)
     device = trainer_device(cfg.trainer)
     network = loaded.network.to(device)
     allow = allowed_networks(cfg.plugins)

@@ -8,10 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
+from dfd.cli.invocation import Invocation
 from dfd.core.build import locate
 from dfd.core.errors import DfdError
 from dfd.core.manifest import Manifest
@@ -26,21 +25,32 @@ SHOWN_ALIKE = ("view_margin", "align", "eval_frames", "sampling")
 
 def id_and_ood(
     known_node: dict[str, Any],
-    given: DictConfig | None,
     data_dir: Path,
     allow: tuple[str, ...],
+    called: Invocation,
+    given: dict[str, Any] | None = None,
     crops: Mapping[str, Any] | None = None,
 ) -> IdOodData:
-    """Prepare both sides: known is what the run was trained on, strange is what `data=` holds beside that."""
-    same = given is None or given.name == known_node["name"]
-    whole = _as_typed(known_node, ("",)) if same else {}
-    known_node = _as_typed(known_node, ("loader.", "root") if same else ("loader.",))
+    """Prepare in-distribution data, what the run was trained on, and out-of-distribution data.
+
+    Args:
+        known_node: the run's own data configuration.
+        data_dir: folder of datasets.
+        allow: packages whose classes may be built.
+        called: the command, whose `data.` values go on top of the run's own.
+        given: the dataset that the user named as out-of-distribution; None takes what was left out of the run's own.
+        crops: how the run cuts faces.
+    """
+    same = given is None or given["name"] == known_node["name"]
+    whole = _as_typed(known_node, ("",), called) if same else {}
+    known_node = _as_typed(known_node, ("loader.", "root") if same else ("loader.",), called)
     known = prepare_data(part_of(known_node, "id", allow), data_dir, allow, crops)
     if same:
         node = part_of(whole, "ood", allow)
     else:
-        node = part_of(OmegaConf.to_container(given, resolve=True), "all", allow)  # type: ignore[arg-type]
-        # what is strange is not how it is shown
+        assert given is not None
+        node = part_of(given, "all", allow)
+        # shown alike: a detector must not tell them apart by how they are cut
         node["loader"] |= {key: known_node["loader"][key] for key in SHOWN_ALIKE if key in known_node["loader"]}
     strange = prepare_data(node, data_dir, allow, crops if node["crops"] is not None else None)
     return IdOodData(known, _unseen(strange, known.manifest), known_node, node, allow)
@@ -77,10 +87,10 @@ def outliers_for(prepared: Prepared, plain: Mapping[str, Any], data_dir: Path, a
     return replace(prepared, manifest=Manifest((*known, *outliers), prepared.manifest.folder))
 
 
-def _as_typed(saved: dict[str, Any], within: tuple[str, ...]) -> dict[str, Any]:
+def _as_typed(saved: dict[str, Any], within: tuple[str, ...], called: Invocation) -> dict[str, Any]:
     """Return the run's own data configuration with what the user typed of some of its parts on top."""
     node = OmegaConf.create(deepcopy(saved))
-    for override in OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task)):
+    for override in called.parsed:
         key = override.key_or_group.lstrip("+")
         if key.startswith(tuple(f"data.{part}" for part in within)):
             OmegaConf.update(node, key.removeprefix("data."), override.value(), force_add=True)

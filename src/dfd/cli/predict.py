@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig, ListConfig
 
 from dfd.cli.app import command
+from dfd.cli.invocation import Invocation
 from dfd.core.build import allowed_networks
 from dfd.core.errors import DfdError
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("dfd")
 
 
-def predict(cfg: DictConfig) -> float:
+def predict(cfg: DictConfig, _: Invocation | None = None) -> float:
     """Judge every file, print a verdict for each, and write the tables; return the share judged fake."""
     from dfd.core.run_folder import run_of
     from dfd.inference.engine import Engine

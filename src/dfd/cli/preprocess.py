@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dfd.cli.app import command
+from dfd.cli.invocation import Invocation
 from dfd.cli.sample_banner import banner
 from dfd.core.build import allowed, build, check, locate
 from dfd.core.errors import DfdError, did_you_mean
@@ -29,7 +30,7 @@ log = logging.getLogger("dfd")
 STAGES = ("probe", "detect", "track", "crop", "landmarks", "masks", "folds", "leakage")
 
 
-def preprocess(cfg: DictConfig) -> None:
+def preprocess(cfg: DictConfig, _: Invocation | None = None) -> None:
     """Run the chosen stages, and show what there is and what was lost."""
     data = OmegaConf.to_container(cfg.data, resolve=True)
     assert isinstance(data, dict)

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
+from dfd.cli.invocation import Invocation
 from dfd.core.errors import DfdError
 
 FILE = "recipe.yaml"  # beside config.yaml, which holds the values that came of it
@@ -21,10 +21,10 @@ TRAINING = ("model", "data", "optimizer", "scheduler", "augment", "trainer", "ca
 OPTIONAL = ("hparams_search", "debug")  # groups that may be laid over a stored configuration
 
 
-def write_recipe(folder: Path, cfg: DictConfig) -> None:
+def write_recipe(folder: Path, cfg: DictConfig, called: Invocation) -> None:
     """Keep a configuration as it was composed: which choice of each group, values, and what refers to what."""
     config = {key: value for key, value in _plain(cfg).items() if key not in OF_ONE_RUN}
-    choices = {k: v for k, v in HydraConfig.get().runtime.choices.items() if "/" not in k and k not in OPTIONAL}
+    choices = {k: v for k, v in called.choices.items() if "/" not in k and k not in OPTIONAL}
     before = _read(Path(cfg.run))[0] if cfg.run else {}  # this command chose only what it changed
     recipe = OmegaConf.to_yaml({"choices": {**before, **choices}, "config": config})
     (folder / FILE).write_text(recipe, encoding="utf-8")

@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def preset(name: str) -> Protocol:
     """Return a protocol of `configs/eval`."""
-    from dfd.cli.app import config_dir
+    from dfd.core.configs import config_dir
 
     folder = config_dir() / "eval"
     names = sorted(path.stem for path in folder.glob("*.yaml"))

@@ -6,10 +6,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from dfd.cli.app import in_sweep
+from dfd.cli.invocation import Invocation
 from dfd.cli.recipe import training_hash
 from dfd.core.card import Card
 from dfd.core.errors import DfdError
@@ -22,22 +21,22 @@ _LOG = "dfd-run"
 _INHERITED = "DFD_RUN_DIR"  # processes that a DDP run starts write where the first one does
 
 
-def run_folder(cfg: DictConfig, prefix: str) -> Path:
+def run_folder(cfg: DictConfig, prefix: str, called: Invocation) -> Path:
     """Decide the run folder: the user's, the sweep's, that of the run that goes on, or a new one."""
     if os.environ.get(_INHERITED) and int(os.environ.get("LOCAL_RANK", 0)) > 0:
         return Path(os.environ[_INHERITED])
-    folder = _folder(cfg, prefix).absolute()
+    folder = _folder(cfg, prefix, called).absolute()
     if (folder / "checkpoints").is_dir() and cfg.ckpt_path is None and is_first():
         raise DfdError(f"{folder} holds a run already: go on with ckpt_path=last, or choose another name=")
     os.environ[_INHERITED] = str(folder)
     return folder
 
 
-def _folder(cfg: DictConfig, prefix: str) -> Path:
+def _folder(cfg: DictConfig, prefix: str, called: Invocation) -> Path:
     if cfg.run_dir:
         return Path(cfg.run_dir)
-    if in_sweep():
-        return Path(HydraConfig.get().sweep.dir) / HydraConfig.get().sweep.subdir
+    if called.sweep is not None:
+        return called.sweep / called.job
     outputs = Path(cfg.paths.output_dir)
     if cfg.name:
         return outputs / cfg.name
@@ -68,7 +67,7 @@ def saved_config(checkpoint: Path) -> DictConfig | None:
     return loaded if isinstance(loaded, DictConfig) else None
 
 
-def evaluation_facts(prepared: Prepared, title: str, card: Card, initialised_from: str, folder: Path) -> dict[str, Any]:
+def evaluation_facts(prepared: Prepared, title: str, card: Card, folder: Path) -> dict[str, Any]:
     """Return what the reports of training and of evaluation say alike."""
     return {
         "title": f"{card.model} on {title}" + (" (rendered sample)" if prepared.source.sample else ""),
@@ -77,7 +76,7 @@ def evaluation_facts(prepared: Prepared, title: str, card: Card, initialised_fro
         "sample": prepared.source.sample,
         "trained_on": card.data,
         "run": folder.name,
-        "initialised_from": initialised_from,
+        "initialised_from": card.initialised_from,
         "manifest": prepared.manifest.hash,
         "seed": card.seed,
         "recipe": training_hash(folder),

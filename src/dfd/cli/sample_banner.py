@@ -1,13 +1,11 @@
 """When the rendered sample stands in for a dataset: say so, and scale the run down to what it needs."""
 
-from collections.abc import Iterable
 from typing import Any
 
 from hydra import compose
-from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
+from dfd.cli.invocation import Invocation
 from dfd.preprocess.dataset import ONLY_RENDERED, Source
 
 BANNER = """
@@ -23,10 +21,10 @@ RENDERED = """  {title}: a RENDERED dataset. Its heads are drawn, so its numbers
 """
 
 
-def scale_down(cfg: DictConfig) -> dict[str, Any]:
+def scale_down(cfg: DictConfig, called: Invocation) -> dict[str, Any]:
     """Apply `cfg.sample` to everything that the user has not set; return what was changed."""
-    untouched = _defaults()
-    given = _given(HydraConfig.get().overrides.task)
+    untouched = _defaults(called)
+    given = called.typed
     changed: dict[str, Any] = {}
     for key, value in cfg.sample.items():
         current = OmegaConf.select(cfg, key)
@@ -46,16 +44,11 @@ def banner(title: str, source: Source, changed: dict[str, Any]) -> str:
     return BANNER.format(line="=" * 78, what=what.format(title=title, name=source.name), scaled=scaled)
 
 
-def _defaults() -> DictConfig:
+def _defaults(called: Invocation) -> DictConfig:
     """Compose what this model, data and experiment would be had the user set nothing else."""
-    choices = HydraConfig.get().runtime.choices
-    picked = [f"{group}={choices[group]}" for group in ("model", "data", "experiment") if choices.get(group)]
+    chosen = {group: called.choice(group) for group in ("model", "data", "experiment")}
+    picked = [f"{group}={choice}" for group, choice in chosen.items() if choice]
     return compose("train", overrides=picked)
-
-
-def _given(overrides: Iterable[str]) -> set[str]:
-    parsed = OverridesParser.create().parse_overrides(list(overrides))
-    return {override.key_or_group.lstrip("+~") for override in parsed if not override.is_sweep_override()}
 
 
 def _overlaps(key: str, given: set[str]) -> bool:

@@ -65,6 +65,7 @@ class Card:
         looking: how it looks at a file in evaluation and prediction.
         is_baseline: whether reports show it as the baseline row.
         outliers: what an abnormality module learned to reject, if it is one.
+        base_hash: hash of the frozen weights that the checkpoint leaves out, if it does.
     """
 
     network: Mapping[str, Any]
@@ -80,6 +81,7 @@ class Card:
     looking: Looking = field(default_factory=Looking)
     is_baseline: bool = False
     outliers: str | None = None
+    base_hash: str | None = None
 
     def to_plain(self) -> dict[str, Any]:
         """Return plain values, as a checkpoint keeps them."""

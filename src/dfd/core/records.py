@@ -152,7 +152,7 @@ def input_from_dict(values: Mapping[str, Any]) -> Input:
     kind = values.get("kind")
     if kind not in INPUTS:
         raise DfdError(f"a network of kind {kind!r} is not known here ({', '.join(INPUTS)}): update dfd")
-    arguments = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    arguments: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
     if "streams" in arguments:
         arguments["streams"] = tuple(FeatureStream(*stream) for stream in arguments["streams"])
     if INPUTS[kind] is not InputSpec:

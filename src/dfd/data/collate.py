@@ -1,21 +1,29 @@
-"""Views of several videos to one flat batch."""
+"""The views of several records to one flat batch, whatever their kind."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 
-from dfd.core.tensors import Batch
-from dfd.data.views import Views
 
+def collate(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Join the views of records, so that every row of the batch stands alone.
 
-def collate(items: Sequence[Views]) -> Batch:
-    """Concatenate views; `label` and `video` are repeated so that every row stands alone. Pixels stay uint8."""
+    Arrays (one row per view) are concatenated, in nested mappings too; numbers (one per record, as `label` and
+    `video`) are repeated for every view; lists (one array per view, of any length) are appended. `t` counts the views.
+    """
     counts = [len(item["t"]) for item in items]
-    return Batch(
-        pixels=torch.from_numpy(np.concatenate([item["pixels"] for item in items])),
-        label=torch.from_numpy(np.repeat([item["label"] for item in items], counts)),
-        video=torch.from_numpy(np.repeat([item["video"] for item in items], counts)),
-        t=torch.from_numpy(np.concatenate([item["t"] for item in items]).astype(np.float64)),
-        draw=torch.from_numpy(np.concatenate([item["draw"] for item in items])),
-    )
+    batch = {name: _join([item[name] for item in items], counts) for name in items[0]}
+    return batch | {"t": batch["t"].double()}
+
+
+def _join(values: Sequence[Any], counts: Sequence[int]) -> Any:
+    first = values[0]
+    if isinstance(first, Mapping):
+        return {name: _join([value[name] for value in values], counts) for name in first}
+    if isinstance(first, list):
+        return [torch.from_numpy(array) for value in values for array in value]
+    if isinstance(first, np.ndarray):
+        return torch.from_numpy(np.concatenate(values))
+    return torch.from_numpy(np.repeat(values, counts))

@@ -1,4 +1,4 @@
-"""The one LightningDataModule: a manifest and a network's input to training, validation and test batches."""
+"""Manifests to batches: order, balance, workers and resumption in one base, the views of face crops on top of it."""
 
 import atexit
 import functools
@@ -18,7 +18,7 @@ from dfd.core.card import Repair, Showing
 from dfd.core.cores import cores
 from dfd.core.errors import DfdError
 from dfd.core.manifest import Manifest
-from dfd.core.records import InputSpec, Record
+from dfd.core.records import Input, InputSpec, Record
 from dfd.data.augment import Augment
 from dfd.data.collate import collate
 from dfd.data.outliers import with_changes
@@ -27,15 +27,146 @@ from dfd.data.sampling import Sampling
 from dfd.data.views import FaceViews, Views
 
 
-class FaceDataModule(pl.LightningDataModule):
-    """Face crops of a manifest, as the network wants them.
+class RecordDataModule(pl.LightningDataModule):
+    """Batches from the records of a manifest; kinds of input differ in the `Dataset` that they give.
 
-    `batch_size` counts videos per rank. In training an image network sees one random frame per visit and `visits`
-    visits per video and epoch; a clip network sees its `clips` at once, and `visits` should be 1. In evaluation an
-    image network sees `eval_frames` frames spread over each video. `view_margin`, `align`, `actors` and `repair` say
-    whose face is shown and how much of it (`views.Showing`). `sampling: official` draws clips as TALL's code did.
-    Every one of `workers` processes (auto: the cores there are, shared by the processes that train) keeps `prefetch`
-    batches ready; pixels stay uint8 until they are on the device. `cache` is a folder for crops as they are shown.
+    A dataset is indexed by a `Visit` and returns the views of one record as a dictionary of arrays whose first
+    dimension is the views (`collate` says how they join), with `t`, `label` and `video` among them. The order of
+    training and every random draw are functions of seed, epoch and rank, so that a stopped run goes on exactly.
+
+    Args:
+        manifest: the records, with the folder that their assets' paths start from.
+        input: what the network asks for.
+        batch_size: records per rank.
+        visits: how often a record is visited in one epoch of training, on average.
+        balance: of the classes, see `sampler.epoch_order`.
+        workers: processes that read; "auto" shares the cores among the processes that train.
+        seed: of order and augmentation.
+        prefetch: batches that each worker keeps ready.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        input: Input,
+        batch_size: int = 32,
+        visits: int = 1,
+        balance: Balance = "balanced",
+        workers: int | Literal["auto"] = "auto",
+        seed: int = 0,
+        prefetch: int = 2,
+    ) -> None:
+        super().__init__()
+        self.manifest = manifest
+        self.input: Any = input
+        self.batch_size = batch_size
+        self.visits = visits
+        self.balance: Balance = balance
+        self.workers = workers
+        self.seed = seed
+        self.prefetch = prefetch
+        self._resume: dict[str, int] = {}
+
+    def training_dataset(self, records: Sequence[Record]) -> Dataset[Any]:
+        """Return random, augmented views of these records."""
+        raise NotImplementedError
+
+    def evaluation_dataset(self, records: Sequence[Record]) -> Dataset[Any]:
+        """Return the fixed views by which these records are judged."""
+        raise NotImplementedError
+
+    @property
+    def eval_batch_size(self) -> int:
+        """Records per batch and rank in evaluation, where a record may have more views than in training."""
+        return self.batch_size
+
+    def records(self, split: str) -> tuple[Record, ...]:
+        """Return the records of a split, in the order that the `video` numbers of its batches follow."""
+        return self.manifest.split(split)
+
+    def targets(self, records: Sequence[Record]) -> list[int]:
+        """Return the class of every record."""
+        return [record.label for record in records]
+
+    def train_dataloader(self) -> DataLoader:
+        """Random, augmented views in an order that only seed and epoch decide."""
+        records = self.records("train")
+        rank, world = self._rank_and_world()
+        sampler = TrainSampler(self.targets(records), self.visits, self.balance, self.seed, rank, world)
+        if self._resume:
+            sampler.skip_visits(self._resume["epoch"], self._resume["batches"] * self.batch_size)
+        dataset = self.training_dataset(records)
+        return self._loader(dataset, sampler, self.batch_size, drop_last=len(sampler) >= self.batch_size)
+
+    def val_dataloader(self) -> DataLoader:
+        """Fixed views of the validation split."""
+        return self.eval_dataloader("val")
+
+    def test_dataloader(self) -> DataLoader:
+        """Fixed views of the test split."""
+        return self.eval_dataloader("test")
+
+    def eval_dataloader(self, split: str) -> DataLoader:
+        """Fixed views of any split."""
+        records = self.records(split)
+        sampler = EvalSampler(len(records), *self._rank_and_world())
+        return self._loader(self.evaluation_dataset(records), sampler, self.eval_batch_size)
+
+    def state_dict(self) -> dict[str, int]:
+        """Return how far into its epoch training is, so that a stopped run goes on with the next batch."""
+        if self.trainer is None or not self.trainer.training:
+            return {}
+        batches = self.trainer.fit_loop.epoch_loop.batch_progress.current.processed  # type: ignore[attr-defined]
+        return {"epoch": self.trainer.current_epoch, "batches": batches}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Remember where to go on."""
+        self._resume = state_dict
+
+    def _loader(self, dataset: Dataset[Any], sampler: Any, batch_size: int, drop_last: bool = False) -> DataLoader:
+        workers = default_workers(self._local_processes()) if self.workers == "auto" else self.workers
+        if workers:
+            # here, and not in the workers: a fork of a process whose OpenCV has threads would wait for them forever
+            cv2.setNumThreads(1)
+            _end_with_this_process()
+        return DataLoader(
+            dataset,
+            batch_size=batch_size,
+            sampler=sampler,
+            collate_fn=collate,
+            num_workers=workers,
+            prefetch_factor=self.prefetch if workers else None,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=workers > 0,
+            worker_init_fn=_leave_stopping_to_the_main_process,
+            drop_last=drop_last,
+            # a generator of its own: making an iterator must not advance the global one
+            generator=torch.Generator().manual_seed(self.seed),
+        )
+
+    def _rank_and_world(self) -> tuple[int, int]:
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+    def _local_processes(self) -> int:
+        return self.trainer.num_devices if self.trainer else 1
+
+
+class FaceDataModule(RecordDataModule):
+    """Face crops of a manifest, as an image or a clip network asks for them.
+
+    Pixels stay uint8 until they are on the device. The arguments of `RecordDataModule`, and
+
+    Args:
+        augment: what changes the pixels of training views.
+        eval_frames: frames spread over each video that an image network sees in evaluation.
+        visits: in training an image network sees one random frame per visit; a clip network sees its `clips` at once,
+            and visits should be 1.
+        view_margin: how much of a stored crop is shown around the face.
+        align: whether faces are turned upright.
+        actors: whose face is shown in training, the main one's or that of any person kept.
+        repair: what is done with faces of a fake that their mask shows untouched; see `views.Showing`.
+        sampling: how clips are drawn; "official" as TALL's code does.
+        cache: a folder for crops as they are shown.
     """
 
     def __init__(
@@ -57,55 +188,28 @@ class FaceDataModule(pl.LightningDataModule):
         prefetch: int = 2,
         cache: str | None = None,
     ) -> None:
-        super().__init__()
+        if input.kind not in ("image", "clip"):
+            raise DfdError(f"this dataset holds faces, shown as image or clip; the network asks for {input.kind!r}")
+        super().__init__(manifest, input, batch_size, visits, balance, workers, seed, prefetch)
         self.showing = Showing(view_margin, align, actors, repair)
         self.sampling: Sampling = sampling
-        self.manifest = manifest
-        self.input = input
         self.augment = augment
-        self.batch_size = batch_size
         self.eval_views = eval_frames if input.kind == "image" else input.clips
         self.train_views = 1 if input.kind == "image" else input.clips
-        self.visits = visits
-        self.balance: Balance = balance
-        self.workers = workers
-        self.prefetch = prefetch
         self.cache = Path(cache).expanduser() if cache else None
-        self.seed = seed
-        self._resume: dict[str, int] = {}
 
-    def records(self, split: str) -> tuple[Record, ...]:
-        """Return the records of a split, in the order that `video` numbers of its batches follow."""
-        return self.manifest.split(split)
+    def training_dataset(self, records: Sequence[Record]) -> Dataset[Views]:
+        """Return random, augmented views of these records."""
+        return self.dataset(records, self.train_views, self.augment)
 
-    def train_dataloader(self) -> DataLoader:
-        """Random, augmented views in an order that only seed and epoch decide."""
-        records = self.records("train")
-        labels = self.targets(records)
-        if len(set(labels)) < 2:
-            kind = "fake" if labels[0] else "real"
-            raise DfdError(f"the train split holds only {kind} videos ({len(labels)}): a detector needs both classes")
-        rank, world = self._place()
-        sampler = TrainSampler(labels, self.visits, self.balance, self.seed, rank, world)
-        if self._resume:
-            sampler.skip_visits(self._resume["epoch"], self._resume["batches"] * self.batch_size)
-        dataset = self.dataset(records, self.train_views, self.augment)
-        return self._loader(dataset, sampler, self.batch_size, drop_last=len(sampler) >= self.batch_size)
+    def evaluation_dataset(self, records: Sequence[Record]) -> Dataset[Views]:
+        """Return frames or clips spread over each record."""
+        return self.dataset(records, self.eval_views)
 
-    def val_dataloader(self) -> DataLoader:
-        """Fixed views of the validation split."""
-        return self.eval_dataloader("val")
-
-    def test_dataloader(self) -> DataLoader:
-        """Fixed views of the test split."""
-        return self.eval_dataloader("test")
-
-    def eval_dataloader(self, split: str) -> DataLoader:
-        """Fixed views of any split, with about as many views per batch as in training."""
-        records = self.records(split)
-        dataset = self.dataset(records, self.eval_views)
-        sampler = EvalSampler(len(records), *self._place())
-        return self._loader(dataset, sampler, max(1, self.batch_size * self.train_views // self.eval_views))
+    @property
+    def eval_batch_size(self) -> int:
+        """As many records as give about as many views as a batch of training has."""
+        return max(1, self.batch_size * self.train_views // self.eval_views)
 
     def view(self, split: str, video: int, t: float) -> np.ndarray:
         """Return one evaluation view for a picture: all of its frames, (T, 3, S, S) uint8; an image has one."""
@@ -113,56 +217,14 @@ class FaceDataModule(pl.LightningDataModule):
         pixels = views["pixels"][int(np.argmin(np.abs(views["t"] - t)))]
         return pixels[None] if self.input.kind == "image" else pixels
 
-    def state_dict(self) -> dict[str, int]:
-        """Return how far into its epoch training is, so that a stopped run goes on with the next batch."""
-        if self.trainer is None or not self.trainer.training:
-            return {}
-        batches = self.trainer.fit_loop.epoch_loop.batch_progress.current.processed  # type: ignore[attr-defined]
-        return {"epoch": self.trainer.current_epoch, "batches": batches}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Remember where to go on."""
-        self._resume = state_dict
-
     def dataset(self, records: Sequence[Record], count: int, augment: Augment | None = None) -> Dataset[Views]:
         """Return `count` views of every record, augmented or fixed; synthetic outliers are made of them here."""
         return with_changes(self.views(records, count, augment), records)
 
     def views(self, records: Sequence[Record], count: int, augment: Augment | None = None) -> Dataset[Views]:
-        """Return the views as they are."""
+        """Return the views without synthetic outliers."""
         folder = self.manifest.folder
         return FaceViews(records, folder, self.input, count, augment, self.showing, self.sampling, self.cache)
-
-    def targets(self, records: Sequence[Record]) -> list[int]:
-        """Return the class of every record."""
-        return [record.label for record in records]
-
-    def _loader(self, dataset: Dataset[Views], sampler: Any, batch_size: int, drop_last: bool = False) -> DataLoader:
-        workers = default_workers(self._neighbours()) if self.workers == "auto" else self.workers
-        if workers:
-            # here, and not in the workers: a fork of a process whose OpenCV has threads would wait for them forever
-            cv2.setNumThreads(1)
-            _end_with_this_process()
-        return DataLoader(
-            dataset,
-            batch_size=batch_size,
-            sampler=sampler,
-            collate_fn=collate,
-            num_workers=workers,
-            prefetch_factor=self.prefetch if workers else None,
-            pin_memory=torch.cuda.is_available(),
-            persistent_workers=workers > 0,
-            worker_init_fn=_leave_stopping_to_the_main_process,
-            drop_last=drop_last,
-            # a generator of its own: making an iterator must not advance the global one
-            generator=torch.Generator().manual_seed(self.seed),
-        )
-
-    def _place(self) -> tuple[int, int]:
-        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-
-    def _neighbours(self) -> int:
-        return self.trainer.num_devices if self.trainer else 1
 
 
 @functools.cache

@@ -19,6 +19,7 @@ LARGEST_PICTURE = 2**29  # bytes of the file, which is read whole
 MOST_FRAMES = 200_000  # nearly two hours at 30 frames a second
 MOST_SAMPLES = 5_000_000  # of any other track: a day of AAC
 MOST_BOXES = 10_000  # of an MP4 that are looked at
+MOST_MARKERS = 100_000  # of a JPEG
 
 PLAYLISTS = {
     b"ffconcat": "an ffconcat script",
@@ -115,28 +116,26 @@ def _png(data: bytes) -> Picture | None:
 
 
 def _jpeg(data: bytes) -> Picture | None:
-    """Return the largest frame of the file: a hostile one declares a second."""
+    """Return the largest frame that is declared before the first scan: a hostile file declares a second."""
     found: Picture | None = None
     at = 2
-    while at + 4 <= len(data):
-        if data[at] != 0xFF:
-            at = data.find(b"\xff", at)
-            if at < 0:
-                break
-            continue
+    for _ in range(MOST_MARKERS):
+        at = data.find(b"\xff", at)
+        if at < 0 or at + 4 > len(data):
+            break
         marker = data[at + 1]
         if marker == 0xFF:
             at += 1
-        elif marker in (0x00, 0x01) or 0xD0 <= marker <= 0xD9:  # no length follows
+        elif marker in (0x00, 0x01) or 0xD0 <= marker <= 0xD8:  # no length follows
             at += 2
+        elif marker in (0xD9, 0xDA):  # the end, and the first scan
+            break
         else:
             if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC) and at + 9 <= len(data):
                 height, width = struct.unpack_from(">HH", data, at + 5)
                 if found is None or width * height > found.width * found.height:
                     found = Picture("JPEG", width, height)
             at += 2 + struct.unpack_from(">H", data, at + 2)[0]
-            if marker == 0xDA and found is not None and found.width * found.height > MOST_PIXELS:
-                break
     return found
 
 

@@ -80,8 +80,6 @@ class FaceViews(Dataset[Views]):
         sampling: Sampling = "even",
         cache: Path | None = None,
     ) -> None:
-        if input.kind not in ("image", "clip"):
-            raise DfdError(f"face crops can be shown as image or clip, the network asks for {input.kind!r}")
         self.records = tuple(records)
         self.folder = folder
         self.input = input

@@ -15,10 +15,10 @@ from rich.table import Table
 from dfd.core import predictions
 from dfd.core.errors import DfdError
 from dfd.evaluation.evaluate import Evaluation
-from dfd.evaluation.numbers import Number
+from dfd.evaluation.numbers import NAMES, Number
 from dfd.evaluation.pages import render
 from dfd.evaluation.report import METRICS, PREDICTIONS, bar, read_evaluation, read_facts
-from dfd.evaluation.tables import latex_table, markdown_table
+from dfd.evaluation.tables import caption, latex_table, markdown_table
 from dfd.evaluation.versus import Versus, corrected, versus
 
 log = logging.getLogger(__name__)
@@ -169,7 +169,8 @@ def _page(table: pd.DataFrame, seeds: pd.DataFrame, pairs: Sequence[Versus], not
         if len(part)
     ]
     rows = seeds.to_dict("records")
-    return render("leaderboard", [], title="Leaderboard", boards=boards, seeds=rows, pairs=pairs, notes=notes, bar=bar)
+    words = {"title": "Leaderboard", "caption": caption(), "names": NAMES, "notes": notes, "bar": bar}
+    return render("leaderboard", [], boards=boards, seeds=rows, pairs=pairs, **words)
 
 
 def _rows(folders: Sequence[Path]) -> Iterator[dict[str, Any]]:
@@ -250,5 +251,5 @@ def _told_apart(table: pd.DataFrame) -> pd.Series:
 
 
 def _caption(table: pd.DataFrame) -> str:
-    caption = "By video; brackets are group-bootstrap intervals."
-    return caption + (" Rows on the rendered SAMPLE compare with no real ones." if table["sample"].any() else "")
+    text = f"By video; brackets are {caption()}."
+    return text + (" Rows on the rendered SAMPLE compare with no real ones." if table["sample"].any() else "")

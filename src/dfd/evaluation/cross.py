@@ -1,4 +1,4 @@
-"""Evaluations side by side: detectors x datasets, and what the AUC of each dataset alone hides."""
+"""One detector on several datasets: AUC of each, macro average, all as one set, and one threshold for all."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -10,15 +10,14 @@ import pandas as pd
 
 from dfd.core import predictions
 from dfd.core.errors import DfdError
-from dfd.evaluation.numbers import Number
+from dfd.evaluation.numbers import Number, donors_of
 from dfd.evaluation.protocol import Protocol, units_of
 from dfd.evaluation.report import MISSING, PREDICTIONS, read_facts
-from dfd.metrics.bootstrap import interval, resample
-from dfd.metrics.decisions import decide
-from dfd.metrics.measures import OfCounts
-from dfd.metrics.ranking import area, count, rates, roc_auc
-
-AUC = {"auc": OfCounts(area)}
+from dfd.metrics.decisions import balanced, decide, false_rate, true_rate
+from dfd.metrics.intervals import Spread, limits, mean_spread
+from dfd.metrics.jackknife import can_err, spreads
+from dfd.metrics.measures import AUC
+from dfd.metrics.ranking import count, rates, roc_auc
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,6 @@ def crossing(
     tables: Mapping[str, pd.DataFrame],
     protocol: Protocol | None = None,
     missing: Mapping[str, pd.DataFrame] | None = None,
-    seed: int = 0,
 ) -> Crossing:
     """Compare one detector's prediction tables of several datasets, by name; `missing` are videos without a row."""
     protocol = protocol or Protocol()
@@ -50,13 +48,12 @@ def crossing(
         raise DfdError(f"a matrix needs at least two datasets, got {', '.join(tables) or 'none'}")
     lost = missing or {}
     units = {name: units_of(table, protocol, lost.get(name)) for name, table in tables.items()}
-    draws = {name: _resampled(part, protocol, seed + i) for i, (name, part) in enumerate(units.items())}
-    each = {name: _number(_auc(part), *draws[name], protocol) for name, part in units.items()}
-    # datasets are drawn independently, so the mean of their resamples is a resample of their mean
-    drawn = [values for values, _ in draws.values()]
-    values = np.mean(drawn, 0) if all(map(len, drawn)) else np.empty(0)
-    groups = min(number for _, number in draws.values())
-    macro = _number(float(np.mean([number.value for number in each.values()])), values, groups, protocol)
+    found = {name: _auc(part, protocol) for name, part in units.items()}
+    each = {name: number for name, (number, _) in found.items()}
+    mean = float(np.mean([number.value for number in each.values()]))
+    # datasets share nobody, so that the variances of their AUCs add up
+    of_mean = mean_spread([spread for _, spread in found.values()])
+    macro = Number(mean, *limits(mean, of_mean, "plain", protocol.confidence))
     together = _together(units)
     counts = count(together["label"].to_numpy(), together["score"].to_numpy())
     fpr, tpr = rates(counts)
@@ -64,7 +61,7 @@ def crossing(
     return Crossing(
         each,
         macro,
-        _number(_auc(together), *_resampled(together, protocol, seed), protocol),
+        _auc(together, protocol)[0],
         {real: {fake: _mixed(units[real], units[fake]) for fake in units} for real in units},
         threshold,
         {name: _at(part, threshold) for name, part in [*units.items(), ("all together", together)]},
@@ -91,26 +88,21 @@ def plain(crossing: Crossing) -> dict:
     return json.loads(text.replace("NaN", "null"))
 
 
-def _resampled(units: pd.DataFrame, protocol: Protocol, seed: int) -> tuple[np.ndarray, int]:
-    columns = (units[name].to_numpy() for name in ("label", "score", "group"))
-    resampled = resample(AUC, *columns, resamples=protocol.resamples, seed=seed)
-    return resampled.values.get("auc", np.empty(0)), resampled.groups
-
-
-def _number(value: float, drawn: np.ndarray, groups: int, protocol: Protocol) -> Number:
-    if np.isnan(value) or not len(drawn):
-        return Number(value)
-    return Number(value, *map(float, interval(drawn, groups, protocol.confidence)))
+def _auc(units: pd.DataFrame, protocol: Protocol) -> tuple[Number, Spread]:
+    """Return the AUC with its interval and standard error."""
+    labels, scores, groups = (units[name].to_numpy() for name in ("label", "score", "group"))
+    value, found = roc_auc(labels, scores), spreads(AUC, labels, scores, groups, donors_of(units))["auc"]
+    return Number(value, *limits(value, found, "logit", protocol.confidence, can_err(labels, groups)["both"])), found
 
 
 def _together(units: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Join datasets; a person of one is not a person of another."""
-    parts = [part.assign(group=name + "/" + part["group"].astype(str)) for name, part in units.items()]
+    people = [name for name in ("group", "donor") if any(name in part for part in units.values())]
+    parts = [
+        part.assign(**{column: name + "/" + part[column].astype(str) for column in people if column in part})
+        for name, part in units.items()
+    ]
     return pd.concat(parts, ignore_index=True)
-
-
-def _auc(units: pd.DataFrame) -> float:
-    return roc_auc(units["label"].to_numpy(), units["score"].to_numpy())
 
 
 def _mixed(reals: pd.DataFrame, fakes: pd.DataFrame) -> float:
@@ -120,7 +112,5 @@ def _mixed(reals: pd.DataFrame, fakes: pd.DataFrame) -> float:
 
 
 def _at(units: pd.DataFrame, threshold: float) -> dict[str, float]:
-    d = decide(count(units["label"].to_numpy(), units["score"].to_numpy()), threshold)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        fpr, tpr = float(d.false / d.reals), float(d.true / d.fakes)
-    return {"fpr": fpr, "tpr": tpr, "balanced_accuracy": (1 - fpr + tpr) / 2}
+    d = decide(units["label"].to_numpy(), units["score"].to_numpy(), threshold)
+    return {"fpr": float(false_rate(d)), "tpr": float(true_rate(d)), "balanced_accuracy": float(balanced(d))}

@@ -12,7 +12,7 @@ from dfd.evaluation.figures import Line, histogram, lines, reliability
 from dfd.evaluation.operating import Operating
 from dfd.evaluation.protocol import Protocol
 from dfd.metrics import probabilities
-from dfd.metrics.bootstrap import interval, resample
+from dfd.metrics.bootstrap import band, resample
 from dfd.metrics.measures import OfCounts
 from dfd.metrics.ranking import pr_curve, precision_at, recall_at, roc_curve
 
@@ -45,7 +45,7 @@ def _ranking(videos: pd.DataFrame, protocol: Protocol) -> list[Figure]:
         "det": OfCounts(partial(recall_at, fpr=DET_GRID)),
     }
     drawn = resample(wanted, labels, scores, groups, resamples=min(DRAWS, protocol.resamples))
-    bands = {name: interval(values, drawn.groups, protocol.confidence) for name, values in drawn.values.items()}
+    bands = {name: band(values, protocol.confidence) for name, values in drawn.items()}
     fpr, tpr, _ = roc_curve(labels, scores)
     precision, recall, _ = pr_curve(labels, scores)
     share = float(labels.mean())
@@ -62,7 +62,7 @@ def _ranking(videos: pd.DataFrame, protocol: Protocol) -> list[Figure]:
     ]
 
 
-def _det(fpr: np.ndarray, tpr: np.ndarray, band: np.ndarray | None) -> str:
+def _det(fpr: np.ndarray, tpr: np.ndarray, limits_of: np.ndarray | None) -> str:
     """Draw misses over false alarms on normal deviates, where a Gaussian detector is a straight line."""
     limits = norm.ppf(0.001), norm.ppf(0.6)
 
@@ -70,8 +70,8 @@ def _det(fpr: np.ndarray, tpr: np.ndarray, band: np.ndarray | None) -> str:
         return norm.ppf(np.clip(rate, 1e-4, 0.9))
 
     curves = [Line(limits, limits, "muted", "equal errors"), Line(scale(fpr), scale(1 - tpr), "a", "DET")]
-    if band is not None:
-        high, low = (scale(1 - side) for side in band)
+    if limits_of is not None:
+        high, low = (scale(1 - side) for side in limits_of)
         curves.insert(0, Line(scale(DET_GRID), low, "a ghost", "", (low, high)))
     ticks = [(float(norm.ppf(rate)), f"{100 * rate:g} %") for rate in DET_TICKS]
     return lines(curves, "false positive rate", "misses", limits, limits, (ticks, ticks))

@@ -1,4 +1,4 @@
-"""A metric with its interval, and how a table of scored units becomes many of them."""
+"""Metrics of a table of scored units, each with its interval."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,14 +7,16 @@ import numpy as np
 import pandas as pd
 
 from dfd.evaluation.protocol import Protocol
-from dfd.metrics.bootstrap import intervals, resample
-from dfd.metrics.measures import RANKING, Metric, deciding, evaluate, judging
-from dfd.metrics.probabilities import are_probabilities
+from dfd.metrics.jackknife import intervals
+from dfd.metrics.measures import RANKING, RATES, Metric, deciding, evaluate, judging
+from dfd.metrics.probabilities import are_probabilities, calibrated_ece
 
 NAMES = {
     "auc": "AUC",
     "pauc": "pAUC 10 %",
     "ap": "AP",
+    "ap_chance": "AP of chance",
+    "ap_balanced": "AP at 50 % fakes",
     "eer": "EER",
     "tpr_1": "TPR at 1 % FPR",
     "tpr_5": "TPR at 5 % FPR",
@@ -27,13 +29,15 @@ NAMES = {
     "log_loss": "log loss",
     "brier": "Brier",
     "ece": "ECE",
+    "ece_calibrated": "ECE if calibrated",
 }
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 LOWER_IS_BETTER = ("eer", "fpr", "log_loss", "brier", "ece")
 
 
 @dataclass(frozen=True)
 class Number:
-    """A metric and, where it could be had, its interval."""
+    """A metric and its interval; NaN where it is undefined or has none."""
 
     value: float
     low: float = float("nan")
@@ -48,36 +52,75 @@ class Number:
 
 
 Numbers = dict[str, Number]
+UNDEFINED = Number(np.nan)
 
 
-def measure(
-    units: pd.DataFrame, protocol: Protocol, seed: int = 0, abstained: pd.DataFrame | None = None
-) -> tuple[Numbers, int]:
-    """Return every metric of scored units with its interval, and how many resamples held one class only.
+def measure(units: pd.DataFrame, protocol: Protocol, abstained: pd.DataFrame | None = None) -> Numbers:
+    """Return every metric of scored units with its interval.
 
-    `abstained` are units without a score: they rank nowhere, and each counts as a wrong decision.
+    `abstained` are units without a score: they are not ranked, and each counts as a wrong decision.
     """
-    scores = units["score"].to_numpy(float)
-    ranking: dict[str, Metric] = {**RANKING, **(judging(protocol.clip) if are_probabilities(scores) else {})}
-    numbers, useless = _measure(units, ranking, protocol, seed)
+    labels, scores = units["label"].to_numpy(), units["score"].to_numpy(float)
+    probable = are_probabilities(scores)
+    numbers = _measure(units, {**RANKING, **(judging(protocol.clip) if probable else {})}, protocol)
+    reals, fakes = int((labels == 0).sum()), int((labels == 1).sum())
+    for name, rate in RATES.items():
+        if not can_be_read(rate, reals):
+            numbers.pop(name, None)
+    if reals and fakes:
+        numbers["ap_chance"] = Number(fakes / (reals + fakes))
+    if probable:
+        numbers["ece_calibrated"] = Number(calibrated_ece(scores))
+    numbers |= decisions(units, protocol, abstained)
+    return {name: numbers.get(name, UNDEFINED) for name in NAMES}
+
+
+def decisions(units: pd.DataFrame, protocol: Protocol, abstained: pd.DataFrame | None = None) -> Numbers:
+    """Return the metrics of decisions at the protocol's threshold."""
     decided = units if abstained is None or not len(abstained) else _count_as_wrong(units, abstained)
-    numbers |= _measure(decided, deciding(protocol.threshold), protocol, seed)[0]
-    nothing = Number(float("nan"))
-    return {name: numbers.get(name, nothing) for name in NAMES}, useless
+    return _measure(decided, deciding(protocol.threshold), protocol)
 
 
-def _measure(units: pd.DataFrame, metrics: Mapping[str, Metric], protocol: Protocol, seed: int) -> tuple[Numbers, int]:
+def can_be_read(rate: float, reals: int) -> bool:
+    """Whether a TPR at a false positive rate means anything with so many reals: one of them is already 1 / reals."""
+    return rate * reals >= 1 - 1e-9
+
+
+def meant_rate(rate: float, reals: int) -> float:
+    """Return the false positive rate to expect on new reals where at most the share `rate` of `reals` exceeds it."""
+    return (np.floor(rate * reals + 1e-9) + 1) / (reals + 1)
+
+
+def donors_of(units: pd.DataFrame) -> np.ndarray | None:
+    """Return the second group of every unit (the person whose face a fake shows), where a table has one."""
+    if "donor" not in units.columns:
+        return None
+    given = units["donor"].astype(object)
+    return given.where(given.notna() & (given != ""), units["group"]).to_numpy(str)
+
+
+def noun_of(videos: pd.DataFrame) -> str:
+    """Return what units are called: pictures, if every one has a single row and the ending of a picture."""
+    names = videos["video"].astype(str).str.lower()
+    return "picture" if len(videos) and (videos["rows"] == 1).all() and names.str.endswith(PICTURES).all() else "video"
+
+
+def _measure(units: pd.DataFrame, metrics: Mapping[str, Metric], protocol: Protocol) -> Numbers:
     labels, scores, groups = (units[name].to_numpy() for name in ("label", "score", "group"))
     if not len(labels):
-        return {}, 0
-    values = evaluate(metrics, labels, scores)
-    resampled = resample(metrics, labels, scores, groups, resamples=protocol.resamples, seed=seed)
-    ranges = intervals(resampled, protocol.confidence)
-    numbers = {}
-    for name, value in values.items():
-        known = name in ranges and not np.isnan(value)
-        numbers[name] = Number(float(value), *ranges[name]) if known else Number(float(value))
-    return numbers, resampled.useless
+        return {}
+    values = {name: float(value) for name, value in evaluate(metrics, labels, scores).items()}
+    ranges = intervals(
+        metrics,
+        values,
+        labels,
+        scores,
+        groups,
+        donors_of(units),
+        confidence=protocol.confidence,
+        resamples=protocol.resamples,
+    )
+    return {name: Number(value, *ranges[name]) for name, value in values.items()}
 
 
 def _count_as_wrong(units: pd.DataFrame, abstained: pd.DataFrame) -> pd.DataFrame:
@@ -89,7 +132,7 @@ def chance(units: pd.DataFrame) -> Numbers:
     """Return what a detector that knows nothing but the share of fakes would get."""
     share = float(units["label"].mean())
     entropy = 0.0 if share in (0, 1) else -share * np.log(share) - (1 - share) * np.log(1 - share)
-    guess = {"auc": 0.5, "pauc": 0.5, "ap": share, "eer": 0.5, "tpr_1": 0.01, "tpr_5": 0.05, "tpr_10": 0.1}
+    guess = {"auc": 0.5, "pauc": 0.5, "ap": share, "ap_chance": share, "ap_balanced": 0.5, "eer": 0.5, **RATES}
     guess |= {"accuracy": max(share, 1 - share), "balanced_accuracy": 0.5, "f1": 2 * share / (1 + share)}
     guess |= {"log_loss": float(entropy), "brier": share * (1 - share), "ece": 0.0}
-    return {name: Number(guess.get(name, float("nan"))) for name in NAMES}
+    return {name: Number(guess.get(name, np.nan)) for name in NAMES}

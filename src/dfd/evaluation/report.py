@@ -47,7 +47,6 @@ def write_report(folder: Path, protocol: Protocol | None = None) -> Evaluation:
         missing=missing,
         operating=operating,
         clips=bool(facts.get("clips")),
-        seed=int(facts.get("seed") or 0),
     )
     evaluation.baselines.update(_probe(folder, facts))
     (folder / METRICS).write_text(evaluation.to_json())
@@ -169,9 +168,8 @@ def _more_tables(evaluation: Evaluation) -> list[str]:
     parts.append("## Decisions\n\n" + markdown_table(header, points))
     if evaluation.calibrated:
         body = [[method, *(f"{value:.3f}" for value in v.values())] for method, v in evaluation.calibrated.items()]
-        parts.append(
-            "## Calibration, fitted on validation\n\n" + markdown_table(["", "log loss", "Brier", "ECE"], body)
-        )
+        header = ["", "log loss", "Brier", "ECE", "ECE if calibrated"]
+        parts.append("## Calibration, fitted on validation\n\n" + markdown_table(header, body))
     if evaluation.compatible:
         body = [[p.name, f"{p.theirs:.4f}", f"{p.ours:.4f}", p.why] for p in evaluation.compatible]
         parts.append("## Compatible and correct\n\n" + markdown_table(["", "theirs", "right", "why"], body))

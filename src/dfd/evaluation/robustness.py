@@ -11,11 +11,11 @@ from dfd.evaluation.figures import Line, lines
 from dfd.evaluation.numbers import Number
 from dfd.evaluation.protocol import Protocol, units_of
 from dfd.evaluation.tables import markdown_table
-from dfd.metrics.bootstrap import interval, resample
-from dfd.metrics.measures import OfCounts
-from dfd.metrics.ranking import area, roc_auc
+from dfd.metrics.intervals import Scale, limits, spread
+from dfd.metrics.jackknife import can_err, left_out
+from dfd.metrics.measures import AUC
+from dfd.metrics.ranking import roc_auc
 
-AUC = {"auc": OfCounts(area)}
 CLEAN = "clean"
 
 
@@ -23,7 +23,7 @@ CLEAN = "clean"
 class Robustness:
     """AUC without corruption, of every kind at every level, per kind over its levels, and over all.
 
-    Means weigh kinds alike; `loss` is clean minus mean, with the interval of that difference on the same people.
+    Means weigh kinds alike; `loss` is clean minus mean, with the interval of that paired difference.
     """
 
     clean: Number
@@ -38,34 +38,34 @@ class Robustness:
 
 
 def robustness(
-    clean: pd.DataFrame, corrupted: Mapping[tuple[str, int], pd.DataFrame], protocol: Protocol, seed: int = 0
+    clean: pd.DataFrame, corrupted: Mapping[tuple[str, int], pd.DataFrame], protocol: Protocol
 ) -> Robustness:
-    """Compare tables of the same videos; every resample draws the same people for all conditions."""
-    values, draws = {}, {}
-    for name, table in {(CLEAN, 0): clean, **corrupted}.items():
-        units = units_of(table, protocol)
-        labels, scores, groups = (units[column].to_numpy() for column in ("label", "score", "group"))
+    """Compare tables of the same videos; every condition leaves out the same groups in turn."""
+    units = {name: units_of(table, protocol) for name, table in {(CLEAN, 0): clean, **corrupted}.items()}
+    names = np.unique(np.concatenate([part["group"].to_numpy(str) for part in units.values()]))
+    values, without = {}, {}
+    for name, part in units.items():
+        labels, scores, groups = (part[column].to_numpy() for column in ("label", "score", "group"))
         values[name] = roc_auc(labels, scores)
-        resampled = resample(AUC, labels, scores, groups, resamples=protocol.resamples, seed=seed)
-        draws[name], count = resampled.values.get("auc", np.empty(0)), resampled.groups
+        member = np.searchsorted(names, groups.astype(str))
+        without[name] = left_out(AUC, labels, scores, member, len(names))["auc"]
+    erring = can_err(*(units[CLEAN, 0][name].to_numpy() for name in ("label", "group")))["both"]
 
-    def number(value: float, drawn: np.ndarray) -> Number:
-        return Number(value, *map(float, interval(drawn, count, protocol.confidence))) if len(drawn) else Number(value)
+    def number(value: float, without: np.ndarray, scale: Scale = "plain") -> Number:
+        return Number(value, *limits(value, spread(without), scale, protocol.confidence, erring))
 
     kinds = list(dict.fromkeys(kind for kind, _ in corrupted))
     members = {kind: [name for name in corrupted if name[0] == kind] for kind in kinds}
-    by_kind = {kind: np.mean([draws[name] for name in names], 0) for kind, names in members.items()}
+    by_kind = {kind: np.mean([without[name] for name in names], 0) for kind, names in members.items()}
     of_kind = {kind: float(np.mean([values[name] for name in names])) for kind, names in members.items()}
-    mean, drawn = float(np.mean(list(of_kind.values()))), np.mean(list(by_kind.values()), 0)
+    mean, without_mean = float(np.mean(list(of_kind.values()))), np.mean(list(by_kind.values()), 0)
+    each = {name: number(values[name], without[name], "logit") for name in units}
     return Robustness(
-        number(values[CLEAN, 0], draws[CLEAN, 0]),
-        {
-            kind: {level: number(values[kind, level], draws[kind, level]) for _, level in members[kind]}
-            for kind in kinds
-        },
+        each[CLEAN, 0],
+        {kind: {level: each[kind, level] for _, level in members[kind]} for kind in kinds},
         {kind: number(of_kind[kind], by_kind[kind]) for kind in kinds},
-        number(mean, drawn),
-        number(values[CLEAN, 0] - mean, draws[CLEAN, 0] - drawn),
+        number(mean, without_mean),
+        number(values[CLEAN, 0] - mean, without[CLEAN, 0] - without_mean),
     )
 
 

@@ -10,42 +10,50 @@ from dfd.core.errors import DfdError
 from dfd.evaluation.evaluate import Evaluation
 from dfd.evaluation.numbers import NAMES, Numbers
 
+STEPPING = "EER and TPR at a fixed FPR"
 WITH_INTERVAL = ("auc",)  # in the terminal, whose lines are short; the reports give all of them
 SHOWN = (
-    "auc", "ap", "eer", "accuracy", "log_loss", "pauc", "tpr_1", "tpr_5", "tpr_10", "balanced_accuracy", "f1", "brier",
-    "ece",
+    "auc", "ap", "ap_chance", "ap_balanced", "eer", "accuracy", "log_loss", "pauc", "tpr_1", "tpr_5", "tpr_10",
+    "balanced_accuracy", "f1", "brier", "ece", "ece_calibrated",
 )  # fmt: skip
-
-
 FAKE = "fake"  # the method of a table that names none
 
 
 def rows(evaluation: Evaluation) -> Iterator[tuple[str, Numbers]]:
-    """Yield the rows of the headline table: levels, methods, and what it is measured against."""
-    yield "video", evaluation.video
+    """Yield the rows of the headline table: levels, methods and baselines."""
+    yield evaluation.noun, evaluation.video
     if evaluation.track:
         yield "person", evaluation.track
-    yield ("clip" if evaluation.clips else "frame"), evaluation.frame
+    if evaluation.noun == "video":
+        yield ("clip" if evaluation.clips else "frame"), evaluation.frame
     if list(evaluation.methods) != [FAKE]:  # methods that nobody named would repeat the row above
         yield from ((f"  {method}", numbers) for method, numbers in evaluation.methods.items())
     yield from evaluation.baselines.items()
 
 
 def counted(evaluation: Evaluation) -> str:
-    """Say how much the numbers rest on."""
+    """Return how many videos, rows and groups the numbers rest on."""
     c = evaluation.counts
-    return f"{c['videos']} videos ({c['real']} real, {c['fake']} fake), {c['rows']} rows, {c['groups']} groups"
+    rows = f", {c['rows']} rows" if c["rows"] != c["videos"] else ""
+    return f"{c['videos']} {evaluation.noun}s ({c['real']} real, {c['fake']} fake){rows}, {c['groups']} groups"
 
 
 def intervals_caption(evaluation: Evaluation) -> str:
-    """Say what the brackets are."""
-    return f"{100 * evaluation.protocol.confidence:g} % group-bootstrap intervals"
+    """Return what the brackets are and how they were made."""
+    c, noun = evaluation.counts, evaluation.noun
+    what = f"every {noun} on its own" if c["groups"] == c["videos"] else f"{c['groups']} groups of {noun}s"
+    return f"{100 * evaluation.protocol.confidence:g} % jackknife intervals over {what}; {STEPPING} by bootstrap"
+
+
+def caption(confidence: float = 0.95) -> str:
+    """Return what the brackets of a table are, where the groups differ from row to row."""
+    return f"{100 * confidence:g} % jackknife intervals over groups"
 
 
 def evaluation_table(evaluation: Evaluation, title: str) -> Table:
     """Return a table for the terminal: the metrics that the protocol puts first."""
-    caption = [counted(evaluation), intervals_caption(evaluation), *evaluation.notes]
-    table = Table(title=title, caption="\n".join(caption))
+    below = [counted(evaluation), intervals_caption(evaluation), *evaluation.notes]
+    table = Table(title=title, caption="\n".join(below))
     table.add_column("level", no_wrap=True)
     shown = evaluation.protocol.headline
     for name in shown:

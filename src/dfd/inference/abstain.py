@@ -38,11 +38,11 @@ def load_abstainer(run: Path, name: str | None) -> Fitted | None:
 
 def score_with_ood(network: "Detector", pixels: "Tensor", fitted: Fitted | None) -> tuple[np.ndarray, np.ndarray]:
     """Return the score and the out-of-distribution score of each view (-inf without a detector)."""
-    from dfd.inference.observe import answering, observe
+    from dfd.inference.observe import observe
     from dfd.posthoc.zoo import find, score
 
     if fitted is None:
-        base = answering(network)
+        base = network.answering()
         fake = base.score(base(pixels)).cpu().double().numpy()
         return fake, np.full(len(fake), -np.inf)
     columns = observe(network, pixels, [find(fitted.name).needs or ""])

@@ -156,11 +156,13 @@ class Engine:
             return ViewScores(reason=seen.reason, kind=seen.kind)
         first = member is self.members[0]
         abstainer = self.abstainer if first else None
-        device = member.network.mean.device
+        device = member.network.device
         found = []
         with autocast(device, member.card.looking.precision):
             for start in range(0, len(seen.pixels), self.batch_size):
-                pixels = torch.from_numpy(seen.pixels[start : start + self.batch_size]).to(device).float().div_(255)
+                pixels = member.network.pixels(
+                    torch.from_numpy(seen.pixels[start : start + self.batch_size]).to(device)
+                )
                 found.append(score_with_ood(member.network, pixels, abstainer))
         score, ood = (np.concatenate(column) for column in zip(*found, strict=True))
         picture = self._evidence(member, seen.pixels[score.argmax()]) if self.explain and first else None

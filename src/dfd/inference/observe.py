@@ -12,22 +12,13 @@ from torch.utils.data import DataLoader
 from dfd.core.bank import FeatureBank, Head
 from dfd.core.records import Record
 from dfd.core.tensors import Reconstructed
-from dfd.models.abnormality import AbnormalityDetector
 from dfd.models.base import Detector
-from dfd.models.unet_scorer import UnetScorer
-from dfd.models.vit_autoencoder import VitAutoencoder
 
 STEPS = (0.0005, 0.0014, 0.004)  # of ODIN, in units of a pixel between 0 and 1
 TEMPERATURE = 1000.0
 DRAWS = 10  # of dropout
-RECONSTRUCTING = (UnetScorer, VitAutoencoder)
 
 Columns = dict[str, np.ndarray]
-
-
-def answering(network: Detector) -> Detector:
-    """Return the network that says real or fake: an abnormality module's base, else itself."""
-    return network.base if isinstance(network, AbnormalityDetector) else network
 
 
 def observe(network: Detector, pixels: Tensor, wants: Collection[str] = (), others: Sequence[Detector] = ()) -> Columns:
@@ -35,7 +26,7 @@ def observe(network: Detector, pixels: Tensor, wants: Collection[str] = (), othe
 
     Columns that cost more than one pass (`odin`, `mc_dropout`) are made where they are wanted and possible.
     """
-    base = answering(network)
+    base = network.answering()
     with torch.no_grad():
         output = base(pixels)
         columns = {"logits": pair(output.logits), "features": output.features, "score": base.score(output)}
@@ -68,8 +59,7 @@ def collect(
     device = network.mean.device
     columns: list[Columns] = []
     for batch in loader:
-        pixels = batch["pixels"].to(device, non_blocking=True)
-        pixels = pixels.float().div_(255) if pixels.dtype == torch.uint8 else pixels
+        pixels = network.pixels(batch["pixels"].to(device, non_blocking=True))
         about = {name: batch[name].numpy() for name in ("video", "t", "label")}
         columns.append(observe(network, pixels, wants, others) | about)
         advance()
@@ -89,7 +79,7 @@ def collect(
 
 def linear_head(network: Detector, width: int, tolerance: float = 1e-3) -> Head | None:
     """Return the last layer as numbers, by asking it; None if it is not linear in the features (N, width)."""
-    base = answering(network)
+    base = network.answering()
     device = base.mean.device
     with torch.no_grad():
         bias = pair(base.forward_head(torch.zeros(1, width, device=device)))[0]
@@ -116,16 +106,11 @@ def _odin(network: Detector, pixels: Tensor) -> Tensor:
     """Return the logits (N, E, K) of views moved, by each step, to where their class is likelier."""
     with torch.enable_grad():
         moved = pixels.clone().requires_grad_()
-        logits = pair(_logits(network, moved)).float() / TEMPERATURE
+        logits = pair(network.logits(moved)).float() / TEMPERATURE
         likelihood = -F.cross_entropy(logits, logits.argmax(1), reduction="sum")
         (gradient,) = torch.autograd.grad(likelihood, moved)
     with torch.no_grad():
-        return torch.stack([pair(_logits(network, pixels + step * gradient.sign())) for step in STEPS], 1)
-
-
-def _logits(network: Detector, pixels: Tensor) -> Tensor:
-    """Return the logits alone: a network that reconstructs need not do so."""
-    return Detector.forward(network, pixels).logits if isinstance(network, RECONSTRUCTING) else network(pixels).logits
+        return torch.stack([pair(network.logits(pixels + step * gradient.sign())) for step in STEPS], 1)
 
 
 def _dropout(network: Detector, pixels: Tensor, features: Tensor) -> Tensor | None:
@@ -138,7 +123,7 @@ def _dropout(network: Detector, pixels: Tensor, features: Tensor) -> Tensor | No
         if behind.issuperset(layers):
             draws = [pair(network.forward_head(features)) for _ in range(DRAWS)]
         else:
-            draws = [pair(_logits(network, pixels)) for _ in range(DRAWS)]
+            draws = [pair(network.logits(pixels)) for _ in range(DRAWS)]
     return torch.stack(draws, 1)
 
 

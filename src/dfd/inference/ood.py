@@ -20,7 +20,7 @@ from dfd.data.outliers import changed, outliers_of
 from dfd.data.overlay import data_url, heat_url
 from dfd.evaluation.ood.report import SCORES
 from dfd.evaluation.ood.scores import PREFIX, write_scores
-from dfd.inference.observe import answering, collect, residual_map
+from dfd.inference.observe import collect, residual_map
 from dfd.metrics.ood import threshold_for
 from dfd.metrics.ranking import roc_auc
 from dfd.models.base import Detector
@@ -219,7 +219,7 @@ def _picture(network: Detector, role: Role, bank: FeatureBank, row: int, value: 
     about["image"] = data_url(pixels)
     if role.data.input.kind == "image":
         with torch.inference_mode():
-            output: Any = answering(network)(torch.from_numpy(pixels)[None].to(network.mean.device).float() / 255)
+            output: Any = network.answering()(network.pixels(torch.from_numpy(pixels)[None].to(network.device)))
         if isinstance(output, Reconstructed):
             about["residual"] = heat_url(residual_map(output)[0].cpu().numpy())
     return about

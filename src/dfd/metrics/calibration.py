@@ -1,4 +1,4 @@
-"""Make probabilities honest, and say where a detector should rather not decide; fitted on validation scores only."""
+"""Calibration of probabilities, and the band of scores without a verdict; fitted on validation scores only."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,7 +37,8 @@ def fit(method: str, labels: np.ndarray, scores: np.ndarray) -> Calibration:
     """Fit a calibration to labels and scores.
 
     temperature scales log-odds; platt also shifts them (any score will do); beta is Kull et al. 2017; isotonic is the
-    best rising step function. Targets are smoothed as Platt did (1999), so that perfect separation stays finite.
+    best rising step function, kept off 0 and 1. Targets are smoothed as Platt did (1999) so that perfect separation
+    stays finite; temperature, which smoothing would soften, only where the classes are separated.
     """
     labels, scores = np.asarray(labels), np.asarray(scores, float)
     if method not in METHODS:
@@ -58,7 +59,9 @@ def fit(method: str, labels: np.ndarray, scores: np.ndarray) -> Calibration:
     centre, scale = np.where(varies, centre, 0.0), np.where(varies, scale, 1.0)
     standard = (features - centre) / scale
     fakes, reals = int(labels.sum()), int((1 - labels).sum())
-    target = np.where(labels == 1, (fakes + 1) / (fakes + 2), 1 / (reals + 2))
+    target = labels.astype(float)
+    if method != "temperature" or _separated(labels, scores):
+        target = np.where(labels == 1, (fakes + 1) / (fakes + 2), 1 / (reals + 2))
 
     def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
         z = standard @ weights
@@ -73,22 +76,41 @@ def fit(method: str, labels: np.ndarray, scores: np.ndarray) -> Calibration:
     return Calibration(method, {"w": weights.tolist(), "logit": [float(probable)]})
 
 
-def conformal_band(labels: np.ndarray, scores: np.ndarray, error: float = 0.1) -> tuple[float, float] | None:
-    """Return the band within which a verdict would be wrong too often: below it real, above it fake.
+def conformal_band(
+    labels: np.ndarray, scores: np.ndarray, groups: np.ndarray | None = None, error: float = 0.1
+) -> tuple[float, float] | None:
+    """Return the band of scores within which no verdict is given: below it real, above it fake.
 
-    Of new reals at most the share `error` is called fake, of new fakes at most that share real (split conformal per
-    class, Vovk 2012), whatever the detector, if they come as the validation videos did. None if a class has fewer
-    videos than that promise needs. Where the classes are apart, a score on the edge is a verdict: the band ends just
-    inside.
+    On average over validation sets drawn alike, at most the share `error` of new reals is called fake, and of new fakes
+    real (split conformal per class, Vovk 2012). Videos of one group depend on each other, so every group weighs alike,
+    however many videos it has, and one group's weight is put beyond the end for the new one. None if a class has fewer
+    groups than that needs (nine for 10 %). Where the classes are apart, a score on the edge is a verdict: the band ends
+    just inside.
     """
-    real, fake = (np.sort(np.asarray(scores, float)[np.asarray(labels) == label]) for label in (0, 1))
-    if min(len(real), len(fake)) < 1 / error - 1:
+    labels, scores = np.asarray(labels), np.asarray(scores, float)
+    groups = np.arange(len(labels)) if groups is None else np.asarray(groups)
+    real, fake = labels == 0, labels == 1
+    upper = _weighted_quantile(scores[real], groups[real], error)
+    lower = _weighted_quantile(-scores[fake], groups[fake], error)
+    if upper is None or lower is None:
         return None
-    upper = real[int(np.ceil((len(real) + 1) * (1 - error))) - 1]
-    lower = fake[len(fake) - int(np.ceil((len(fake) + 1) * (1 - error)))]
-    if upper < lower:
-        return float(np.nextafter(upper, np.inf)), float(np.nextafter(lower, -np.inf))
-    return float(lower), float(upper)
+    if upper < -lower:
+        return float(np.nextafter(upper, np.inf)), float(np.nextafter(-lower, -np.inf))
+    return float(-lower), float(upper)
+
+
+def _separated(labels: np.ndarray, scores: np.ndarray) -> bool:
+    """Whether 1/2 separates the classes: the best temperature would then be zero."""
+    return bool(scores[labels == 1].min() >= 0.5 >= scores[labels == 0].max())
+
+
+def _weighted_quantile(scores: np.ndarray, groups: np.ndarray, error: float) -> float | None:
+    """Return the score that the weight 1 - error lies at or below; none where only the added weight gets that far."""
+    names, member, size = np.unique(groups, return_inverse=True, return_counts=True)
+    order = np.argsort(scores, kind="stable")
+    reached = np.cumsum(1 / ((len(names) + 1) * size[member[order]]))
+    at = int(np.searchsorted(reached, 1 - error - 1e-9))
+    return float(scores[order[at]]) if at < len(scores) else None
 
 
 def _features(method: str, scores: np.ndarray, probable: bool) -> np.ndarray:
@@ -104,5 +126,6 @@ def _features(method: str, scores: np.ndarray, probable: bool) -> np.ndarray:
 def _isotonic(labels: np.ndarray, scores: np.ndarray) -> dict[str, list[float]]:
     from sklearn.isotonic import IsotonicRegression
 
-    model = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(scores, labels)
+    edge = 1 / (len(labels) + 2)  # the most that so many videos can show: a certain 0 or 1 costs an infinite log loss
+    model = IsotonicRegression(y_min=edge, y_max=1 - edge, out_of_bounds="clip").fit(scores, labels)
     return {"x": model.X_thresholds_.tolist(), "y": model.y_thresholds_.tolist()}

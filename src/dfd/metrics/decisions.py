@@ -1,14 +1,14 @@
-"""How right decisions at a threshold are: everything at or above it is called fake."""
+"""Decisions at a threshold: everything at or above it is called fake."""
 
 from typing import NamedTuple
 
 import numpy as np
 
-from dfd.metrics.ranking import Counts, count
+from dfd.metrics.ranking import count
 
 
 class Decisions(NamedTuple):
-    """Weights of reals called fake, fakes called fake, reals and fakes; all of one shape."""
+    """Numbers (or weights) of reals called fake, fakes called fake, reals and fakes; all of one shape."""
 
     false: np.ndarray
     true: np.ndarray
@@ -16,43 +16,45 @@ class Decisions(NamedTuple):
     fakes: np.ndarray
 
 
-def decide(counts: Counts, threshold: float) -> Decisions:
-    """Return what is decided at a threshold; exact where the counts have a step at the first score above it."""
-    last = int(np.searchsorted(-counts.thresholds, -threshold, side="right")) - 1
-    false, true = (side[..., last] if last >= 0 else np.zeros(side.shape[:-1]) for side in counts[:2])
-    return Decisions(false, true, counts.false[..., -1], counts.true[..., -1])
+def columns(labels: np.ndarray, scores: np.ndarray, threshold: float) -> np.ndarray:
+    """Return, per row, what `Decisions` sums up, (N, 4)."""
+    fake, called = np.asarray(labels) == 1, np.asarray(scores) >= threshold
+    return np.stack([~fake & called, fake & called, ~fake, fake], 1).astype(float)
 
 
-def right(counts: Counts, threshold: float = 0.5) -> np.ndarray:
-    """Return the share of right decisions."""
-    d = decide(counts, threshold)
-    return (d.true + d.reals - d.false) / (d.reals + d.fakes)
+def decide(labels: np.ndarray, scores: np.ndarray, threshold: float) -> Decisions:
+    """Count the decisions about all rows."""
+    return Decisions(*columns(labels, scores, threshold).sum(0))
 
 
-def balanced(counts: Counts, threshold: float = 0.5) -> np.ndarray:
-    """Return the mean of the shares of right decisions on reals and on fakes."""
-    return (1 - false_rate(counts, threshold) + true_rate(counts, threshold)) / 2
+def right(d: Decisions) -> np.ndarray:
+    """Return the accuracy: the share of right decisions."""
+    return _share(d.true + d.reals - d.false, d.reals + d.fakes)
 
 
-def f1(counts: Counts, threshold: float = 0.5) -> np.ndarray:
+def balanced(d: Decisions) -> np.ndarray:
+    """Return the balanced accuracy: the mean of the accuracies on reals and on fakes."""
+    return (1 - false_rate(d) + true_rate(d)) / 2
+
+
+def f1(d: Decisions) -> np.ndarray:
     """Return the harmonic mean of precision and recall on fakes; NaN without fakes."""
-    d = decide(counts, threshold)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(d.fakes > 0, 2 * d.true / (d.true + d.false + d.fakes), np.nan)
+    return np.where(d.fakes > 0, _share(2 * d.true, d.true + d.false + d.fakes), np.nan)
 
 
-def false_rate(counts: Counts, threshold: float = 0.5) -> np.ndarray:
-    """Return the share of reals that are called fake."""
-    d = decide(counts, threshold)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return d.false / d.reals
+def false_rate(d: Decisions) -> np.ndarray:
+    """Return the false positive rate: the share of reals that are called fake."""
+    return _share(d.false, d.reals)
 
 
-def true_rate(counts: Counts, threshold: float = 0.5) -> np.ndarray:
-    """Return the share of fakes that are called fake."""
-    d = decide(counts, threshold)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return d.true / d.fakes
+def true_rate(d: Decisions) -> np.ndarray:
+    """Return the true positive rate: the share of fakes that are called fake."""
+    return _share(d.true, d.fakes)
+
+
+def accuracy(labels: np.ndarray, scores: np.ndarray, threshold: float = 0.5) -> float:
+    """Return the share of right decisions."""
+    return float(right(decide(labels, scores, threshold)))
 
 
 def threshold_at(labels: np.ndarray, scores: np.ndarray, fpr: float) -> float:
@@ -72,8 +74,6 @@ def best_threshold(labels: np.ndarray, scores: np.ndarray) -> float:
     return float((counts.thresholds[best] + following) / 2)
 
 
-def accuracy(
-    labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None, threshold: float = 0.5
-) -> float:
-    """Return the share of right decisions."""
-    return float(right(count(labels, scores, weights), threshold))
+def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.true_divide(part, whole)

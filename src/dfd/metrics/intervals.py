@@ -27,7 +27,7 @@ class Interval(NamedTuple):
     high: float
 
 
-NONE = Interval(float("nan"), float("nan"))
+NONE = Interval(np.nan, np.nan)
 
 
 class Spread(NamedTuple):
@@ -45,7 +45,7 @@ class Spread(NamedTuple):
         return float(2 * t.sf(abs(value) / self.error, self.df))
 
 
-UNKNOWN = Spread(float("nan"), float("nan"))
+UNKNOWN = Spread(np.nan, np.nan)
 
 
 def group_interval(

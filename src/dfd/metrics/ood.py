@@ -1,28 +1,39 @@
-"""How well a score tells outliers from what is known, and what it is worth to leave the doubtful unanswered.
+"""Out-of-distribution detection: ranking of outliers, errors at a threshold, accuracy under rejection.
 
-`ood` is 1 for an outlier, 0 for what is known; scores grow with strangeness and need no bounds. Ties count as one step.
+`ood` is 1 for an outlier and 0 for in-distribution (ID) data; scores grow with abnormality and need no bounds. Equal
+scores are one step of every curve.
 """
 
-from collections.abc import Iterator
+from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 
-from dfd.metrics.ranking import average_precision, count, roc_auc
+from dfd.metrics.measures import OfCounts
+from dfd.metrics.ranking import Counts, average_precision, count, precision_area, rates, recall_at, roc_auc
 
 
 def auroc(ood: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None) -> float:
-    """Return the probability that an outlier scores above what is known, ties counting half."""
+    """Return the probability that an outlier scores above an ID sample, ties counting half."""
     return roc_auc(ood, scores, weights)
 
 
-def aupr_out(ood: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None) -> float:
-    """Return the average precision with outliers as positives."""
-    return average_precision(ood, scores, weights)
+def aupr_out(
+    ood: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None, *, trapezoid: bool = False
+) -> float:
+    """Return the area under precision and recall with outliers as positives.
+
+    By steps it is average precision, scikit-learn's; by trapezoids, as OpenOOD and pytorch-ood have it, it is
+    interpolated linearly, which is optimistic (Davis & Goadrich 2006).
+    """
+    return (precision_area if trapezoid else average_precision)(ood, scores, weights)
 
 
-def aupr_in(ood: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None) -> float:
-    """Return the average precision with what is known as positives."""
-    return average_precision(1 - np.asarray(ood), -np.asarray(scores, float), weights)
+def aupr_in(
+    ood: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None, *, trapezoid: bool = False
+) -> float:
+    """Return the same with ID data as positives."""
+    return aupr_out(1 - np.asarray(ood), -np.asarray(scores, float), weights, trapezoid=trapezoid)
 
 
 def fpr95_id_positive(
@@ -92,36 +103,6 @@ def oscr(right: np.ndarray, known: np.ndarray, outliers: np.ndarray) -> float:
     return float(np.trapezoid(np.append(0, correct), np.append(0, accepted)))
 
 
-def resampled_weights(groups: np.ndarray, resamples: int, seed: int = 0) -> np.ndarray:
-    """Return how often each row is drawn, (resamples, N), when whole groups are drawn with replacement."""
-    _, membership = np.unique(groups, return_inverse=True)
-    count = int(membership.max()) + 1
-    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), resamples)
-    return drawn[:, membership].astype(np.float32)
-
-
-def resampled_auroc(ood: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the AUROC under each row of weights (R, N); NaN where a side is missing."""
-    order = np.argsort(np.asarray(scores, float), kind="stable")
-    ordered, positive = np.asarray(scores, float)[order], np.asarray(ood)[order] == 1
-    starts = np.flatnonzero(np.append(True, np.diff(ordered) != 0))
-    values = [_weighted_auroc(part[:, order], positive, starts) for part in _some_rows(weights)]
-    return np.concatenate(values)
-
-
-def _weighted_auroc(weights: np.ndarray, positive: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    above = np.add.reduceat(weights * positive, starts, axis=1, dtype=float)
-    below = np.add.reduceat(weights * ~positive, starts, axis=1, dtype=float)
-    total = above.sum(1) * below.sum(1)
-    won = (above * (below.cumsum(1) - below / 2)).sum(1)
-    return np.where(total > 0, won / np.maximum(total, 1e-300), np.nan)
-
-
-def _some_rows(weights: np.ndarray) -> Iterator[np.ndarray]:
-    step = max(1, 4_000_000 // weights.shape[1])
-    return (weights[start : start + step] for start in range(0, len(weights), step))
-
-
 def _fpr_at(positive: np.ndarray, scores: np.ndarray, weights: np.ndarray | None, rate: float) -> float:
     """Return the smallest false positive rate of a threshold that reaches the rate of true positives."""
     false, true, _ = count(positive, scores, weights)
@@ -129,3 +110,21 @@ def _fpr_at(positive: np.ndarray, scores: np.ndarray, weights: np.ndarray | None
         return float("nan")
     reached = np.flatnonzero(true / true[-1] >= rate - 1e-12)
     return float(false[reached[0]] / false[-1])
+
+
+def _false_at(counts: Counts, rate: float) -> np.ndarray:
+    """Return the false positive rate at the highest threshold that reaches the rate of true positives."""
+    fpr, tpr = rates(counts)
+    reached = np.argmax(tpr >= rate - 1e-12, axis=-1)[..., None]
+    return np.take_along_axis(fpr, reached, -1)[..., 0]
+
+
+def _accepted_at(counts: Counts, rate: float) -> np.ndarray:
+    """Return the share of outliers accepted where at least the rate of what is known is."""
+    return 1 - recall_at(counts, 1 - rate)
+
+
+STEPPING: Mapping[str, OfCounts] = {
+    "fpr95_id_positive": OfCounts(partial(_accepted_at, rate=0.95)),
+    "fpr95_ood_positive": OfCounts(partial(_false_at, rate=0.95)),
+}

@@ -1,7 +1,8 @@
-"""How well scores rank fakes above reals: exact with ties, weighted, NaN where a class is missing.
+"""Ranking metrics: ROC and precision-recall curves and what is read off them; exact with ties, weighted.
 
-Labels are 0 (real) or 1 (fake), scores grow with fakeness and need no bounds; only their order counts. Every number is
-a function of `Counts`, whose leading axes may be thousands of resamples: an estimate and its interval are one code.
+Labels are 0 (real) or 1 (fake); scores grow with fakeness and need no bounds, since only their order counts. A missing
+class gives NaN. Every metric is a function of `Counts`, whose leading axes may be thousands of resamples: an estimate
+and its interval are one code.
 """
 
 from typing import NamedTuple
@@ -62,6 +63,13 @@ def mean_precision(counts: Counts) -> np.ndarray:
         precision = np.nan_to_num(true / (true + false))
         value = (np.diff(true, prepend=0) * precision).sum(-1) / true[..., -1]
     return np.where(false[..., -1] > 0, value, np.nan)
+
+
+def balanced_precision(counts: Counts) -> np.ndarray:
+    """Return the mean precision if both classes weighed alike: comparable between tables of different prevalence."""
+    false, true, thresholds = counts
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return mean_precision(Counts(false / false[..., -1:], true / true[..., -1:], thresholds))
 
 
 def equal_error(counts: Counts) -> np.ndarray:
@@ -126,6 +134,14 @@ def roc_auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None =
 def average_precision(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None) -> float:
     """Return the mean precision over recall steps."""
     return float(mean_precision(count(labels, scores, weights)))
+
+
+def precision_area(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None) -> float:
+    """Return the area under precision over recall by trapezoids; more optimistic than average precision."""
+    precision, recall, _ = pr_curve(labels, scores, weights)
+    if not len(precision) or np.isnan(recall[-1]) or precision[-1] == 1:
+        return average_precision(labels, scores, weights)
+    return float(np.trapezoid(np.append(1, precision), np.append(0, recall)))
 
 
 def eer(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None) -> float:

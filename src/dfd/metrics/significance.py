@@ -1,13 +1,18 @@
-"""Is one detector better than another on the same videos: DeLong's test, with clusters, and corrections for many."""
+"""Paired tests of two detectors on the same videos: DeLong's with clusters, the jackknife, and Holm's correction."""
 
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import norm, rankdata, t
+from scipy.stats import rankdata
+
+from dfd.metrics.bootstrap import RESAMPLES, resample
+from dfd.metrics.intervals import SMALL, Spread, crossed, degrees_of_freedom, limits, perfect, spread
+from dfd.metrics.jackknife import can_err, clusterings, coded, left_out
+from dfd.metrics.measures import Metric, OfCounts, evaluate
 
 
 class Difference(NamedTuple):
-    """How much larger the first area under the ROC curve is, its 95 % interval, and the two-sided p-value."""
+    """How much larger the first detector's value is, the interval of that, and the two-sided p-value; of one test."""
 
     value: float
     low: float
@@ -57,28 +62,86 @@ def auc_covariance(
     return areas, covariance
 
 
-def delong(labels: np.ndarray, first: np.ndarray, second: np.ndarray, groups: np.ndarray | None = None) -> Difference:
-    """Compare the areas of two detectors on the same rows; few groups have the wider tails of Student's t."""
+def delong(
+    labels: np.ndarray,
+    first: np.ndarray,
+    second: np.ndarray,
+    groups: np.ndarray | None = None,
+    confidence: float = 0.95,
+) -> Difference:
+    """Compare the areas of two detectors on the same rows; interval and p are of one test.
+
+    With groups the statistic follows Student's t, whose degrees of freedom fall where a few groups decide; without, it
+    is DeLong's as published, with the normal distribution.
+    """
     areas, covariance = auc_covariance(labels, np.stack([first, second]), groups)
     value = float(areas[0] - areas[1])
     variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
-    if np.isnan(value) or np.isnan(variance):  # the test is undefined: a class of one row, or of one group
-        return Difference(value, np.nan, np.nan, np.nan)
     error = float(np.sqrt(max(0.0, variance)))
-    if error < 1e-12:  # the same ranking twice
-        return Difference(value, value, value, 1.0 if abs(value) < 1e-12 else 0.0)
-    law = norm if groups is None else t(len(np.unique(groups)) - 1)
-    reach = float(law.ppf(0.975)) * error
-    return Difference(value, value - reach, value + reach, float(2 * law.sf(abs(value) / error)))
+    if groups is None:
+        return _tested(value, Spread(error, np.inf), len(labels), confidence)
+    if np.isnan(variance):
+        return Difference(value, np.nan, np.nan, np.nan)  # undefined: a class of one row, or of one group
+    parts = _contributions(labels, np.stack([first, second]), coded(groups))
+    df = degrees_of_freedom(parts - parts.mean())
+    return _tested(value, Spread(error, df), can_err(labels, groups)["both"], confidence)
 
 
-def bootstrap_p(differences: np.ndarray) -> float:
-    """Return the two-sided p-value of resampled differences: how often they change sign, never exactly zero."""
-    usable = differences[~np.isnan(differences)]
-    if not len(usable):
-        return float("nan")
-    smaller = min((usable <= 0).sum(), (usable >= 0).sum())
-    return float(min(1.0, 2 * (smaller + 1) / (len(usable) + 1)))
+def difference(
+    metric: Metric,
+    labels: np.ndarray,
+    first: np.ndarray,
+    second: np.ndarray,
+    groups: np.ndarray,
+    donors: np.ndarray | None = None,
+    *,
+    confidence: float = 0.95,
+    resamples: int = RESAMPLES,
+) -> Difference:
+    """Compare any metric of two detectors on the same rows by the jackknife over groups (and donors)."""
+    one, two = (float(evaluate({"": metric}, labels, scores)[""]) for scores in (first, second))
+    spreads = []
+    for clusters in clusterings(groups, donors):
+        member = coded(clusters)
+        spreads.append(_spread_of_difference(metric, labels, first, second, member, resamples))
+    found = spreads[0] if len(spreads) == 1 else crossed(*spreads)
+    return _tested(one - two, found, can_err(labels, groups)[metric.erring], confidence)
+
+
+def _spread_of_difference(
+    metric: Metric, labels: np.ndarray, first: np.ndarray, second: np.ndarray, member: np.ndarray, resamples: int
+) -> Spread:
+    count = int(member.max()) + 1 if len(member) else 0
+    if count < 2:
+        return spread(np.empty(0))
+    one, two = (left_out({"": metric}, labels, scores, member, count)[""] for scores in (first, second))
+    found = spread(one - two)
+    if not isinstance(metric, OfCounts) or metric.influence is not None:
+        return found
+    drawn = [resample({"": metric}, labels, scores, member, resamples=resamples)[""] for scores in (first, second)]
+    error = float(np.nanstd(drawn[0] - drawn[1]) * np.sqrt(count / (count - 1)))
+    return Spread(error, found.df if np.isfinite(found.df) else count - 1.0)
+
+
+def _tested(value: float, found: Spread, erring: int, confidence: float) -> Difference:
+    """Return interval and p; of differences without any spread those that two samples without an error would give."""
+    if np.isnan(value) or np.isnan(found.error) or np.isnan(found.df):
+        return Difference(value, np.nan, np.nan, np.nan)
+    if found.error > SMALL:
+        low, high = limits(value, found, "plain", confidence)
+        return Difference(value, low, high, found.p(value))
+    reach = 1 - perfect(1.0, erring, confidence).low
+    p = min(1.0, 2 * (1 - min(1.0, abs(value))) ** erring)  # where that interval ends at zero
+    return Difference(value, max(-1.0, value - reach), min(1.0, value + reach), p)
+
+
+def _contributions(labels: np.ndarray, scores: np.ndarray, member: np.ndarray) -> np.ndarray:
+    """Return what every group adds to the difference of two areas, to first order, (G,)."""
+    fake = np.asarray(labels) == 1
+    below, above = (np.subtract(*sides) for sides in zip(*(placements(labels, row) for row in scores), strict=True))
+    count = int(member.max()) + 1
+    fakes = np.bincount(member[fake], below - below.mean(), count) / len(below)
+    return fakes + np.bincount(member[~fake], above - above.mean(), count) / len(above)
 
 
 def holm(p: np.ndarray) -> np.ndarray:

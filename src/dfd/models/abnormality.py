@@ -51,6 +51,8 @@ class AbnormalityDetector(Detector):
     the logit, which keeps every risk above 0.457.
     """
 
+    looks_at_base = True
+
     def __init__(
         self,
         base: Detector,
@@ -82,6 +84,10 @@ class AbnormalityDetector(Detector):
         super().train(mode)
         self.base.eval()
         return self
+
+    def answering(self) -> Detector:
+        """Return the base, which says real or fake."""
+        return self.base
 
     def forward(self, pixels: Tensor) -> Output:
         """Look at views as the base does, and judge what it made of them."""

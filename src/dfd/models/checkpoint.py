@@ -1,19 +1,25 @@
 """Checkpoints that say what they hold: a constructor tree, an input, weights; read without Hydra and pickle."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from dfd.core.build import build
+from dfd.core.build import TARGET, build, locate
 from dfd.core.card import Card
 from dfd.core.errors import DfdError
+from dfd.core.records import input_from_dict, input_to_dict
 from dfd.core.run_folder import find_checkpoint
-from dfd.models.base import Detector
+from dfd.models.base import Network
 
 CARD = "dfd"
+BASE = "base_hash"  # in a card: the hash of the frozen weights that a checkpoint leaves out
+PREFIX = "network."  # of a network's weights among those of an objective
+AVERAGED_FROM = "current_model_state"  # Lightning's name for the weights that a moving average follows
 NETWORKS = ("dfd.models.",)
 
 
@@ -21,7 +27,7 @@ NETWORKS = ("dfd.models.",)
 class Loaded:
     """A network with its weights, the description saved beside them, and the file they came from."""
 
-    network: Detector
+    network: Any
     card: Card
     path: Path
 
@@ -47,31 +53,78 @@ def load_network(run: Path, allow: Sequence[str] = NETWORKS) -> Loaded:
     path = find_checkpoint(run)
     checkpoint = read_checkpoint(path)
     card = Card.of(checkpoint[CARD])
-    prefix = "network."
-    state = {key[len(prefix) :]: value for key, value in checkpoint["state_dict"].items() if key.startswith(prefix)}
-    network: Detector = build(card.network, allow)
+    state = {k.removeprefix(PREFIX): v for k, v in checkpoint["state_dict"].items() if k.startswith(PREFIX)}
+    network: Network = build(card.network, allow)
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:300]
         raise DfdError(f"the weights in {path} do not fit {card.network['_target_']}: {reason}") from error
-    if plain(asdict(network.input)) != plain(card.input):
+    check_base(card.base_hash, network, path)
+    if network.input != input_from_dict(card.input):
         raise DfdError(f"{path}: the network was trained on {card.input} but is now built for {network.input}")
     network.initialised_from = card.initialised_from
     return Loaded(network.eval(), card, path)
 
 
-def save_network(path: Path, network: Detector, tree: Mapping[str, Any], **facts: Any) -> None:
+def save_network(path: Path, network: Network, tree: Mapping[str, Any], **facts: Any) -> None:
     """Write a network that was trained elsewhere as a checkpoint of ours; `facts` are what is known of its training."""
     known = {"model": type(network).__name__, "initialised_from": network.initialised_from} | facts
-    card = Card(network_tree(tree), asdict(network.input), **known)
-    state = {f"network.{key}": value for key, value in network.state_dict().items()}
-    torch.save({CARD: card.to_plain(), "state_dict": state}, path)
+    kept = dict(tree) if network.base_left_out else network_tree(tree)
+    card = Card(kept, input_to_dict(network.input), **known)
+    state = {f"{PREFIX}{key}": value for key, value in network.state_dict().items()}
+    checkpoint = {CARD: card.to_plain(), "state_dict": state}
+    drop_base(checkpoint, network)
+    torch.save(checkpoint, path)
 
 
-def network_tree(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the constructor tree as a checkpoint keeps it: its weights come with it, so it fetches none."""
+def drop_base(checkpoint: dict[str, Any], network: Network) -> None:
+    """Leave a frozen base out of a checkpoint that is about to be written, and name it by its hash in the card."""
+    if not network.base_left_out:
+        return
+    state = checkpoint["state_dict"]
+    base = {name: state[f"{PREFIX}{name}"] for name in _left_out(network)}
+    checkpoint[CARD] = checkpoint[CARD] | {BASE: hash_weights(base)}
+    for key in {"state_dict", AVERAGED_FROM} & checkpoint.keys():
+        checkpoint[key] = {k: v for k, v in checkpoint[key].items() if k.removeprefix(PREFIX) not in base}
+
+
+def check_base(expected: str | None, network: Network, path: Path) -> None:
+    """Refuse a base that is not the one that the weights of a checkpoint were trained over."""
+    if not network.base_left_out:
+        return
+    state = network.state_dict()
+    found = hash_weights({name: state[name] for name in _left_out(network)})
+    if found != expected:
+        raise DfdError(
+            f"{path} was trained over a pretrained base of hash {expected}, the one found here "
+            f"({network.initialised_from}) has {found}: fetch the same weights"
+        )
+
+
+def hash_weights(state: Mapping[str, Tensor]) -> str:
+    """Return twelve hex digits over names and values of weights, wherever they lie."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        digest.update(name.encode())
+        digest.update(state[name].detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
+def _left_out(network: Network) -> set[str]:
+    return network.state_dict().keys() - network.saved_parts()
+
+
+def network_tree(tree: Mapping[str, Any], allow: Sequence[str] = NETWORKS) -> dict[str, Any]:
+    """Return the constructor tree as a checkpoint keeps it: weights that come with it are not fetched again."""
+    if asks(tree, "base_left_out", allow):
+        return dict(tree)
     return {key: (False if key == "pretrained" else value) for key, value in tree.items()}
+
+
+def asks(tree: Mapping[str, Any], question: str, allow: Sequence[str] = NETWORKS) -> bool:
+    """Return what the class of a constructor tree answers to a question (`looks_at_base`), without building it."""
+    return bool(getattr(locate(tree[TARGET], allow), question, False))
 
 
 def plain(value: Any) -> Any:

@@ -12,6 +12,8 @@ from dfd.models.image import ImageDetector
 class LinearProbe(ImageDetector):
     """A timm network that stays as it was pretrained, norms included, and a linear layer that learns."""
 
+    is_baseline = True
+
     # the same arguments as its base has by name, so that a misspelt one is still found early
     @functools.wraps(ImageDetector.__init__)  # type: ignore[misc]
     def __init__(self, *args: Any, **options: Any) -> None:

@@ -71,6 +71,10 @@ class UnetScorer(Detector):
         painted = self._decode(code, details)
         return Reconstructed(self.head(features), features, code.flatten(1), compact, pixels, painted, confidence)
 
+    def logits(self, pixels: Tensor) -> Tensor:
+        """Return the logits without reconstructing."""
+        return super().forward(pixels).logits
+
     def forward_features(self, pixels: Tensor) -> Tensor:
         """Return the activations (N, D) that the last linear layer sees."""
         return self.scorer(self._encode(pixels)[0])[0]

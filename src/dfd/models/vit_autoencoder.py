@@ -64,6 +64,10 @@ class VitAutoencoder(Detector):
         logits = self.head(features)
         return Reconstructed(logits, features, encoding, encoding, target, painted, None, mean, log_variance)
 
+    def logits(self, pixels: Tensor) -> Tensor:
+        """Return the logits without reconstructing."""
+        return super().forward(pixels).logits
+
     def forward_features(self, pixels: Tensor) -> Tensor:
         """Return the tokens (N, D) or (N, 2 D) that the last linear layer sees."""
         return read_tokens(self.backbone, pixels)[0][:, : self.tokens].flatten(1)

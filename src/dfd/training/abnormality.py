@@ -7,10 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dfd.core.tensors import Batch, Output
-from dfd.training.objective import Objective
+from dfd.training.scoring import ViewScoring
 
 
-class Abnormality(Objective):
+class Abnormality(ViewScoring):
     """Train an abnormality module; with `balance=natural` outliers weigh as many as views of the distribution do.
 
     `outlier_weight` is n_in / n_out; null takes it from the training records, or 1 where the sampler balances them.

@@ -19,7 +19,7 @@ from dfd.metrics.pooling import pool
 from dfd.metrics.ranking import pr_curve, roc_curve
 from dfd.models.explain import can_be_explained
 from dfd.training.evidence import evidence_picture
-from dfd.training.objective import Objective
+from dfd.training.scoring import ViewScoring
 from dfd.training.sharding import Sharded
 
 matplotlib.use("Agg")
@@ -175,7 +175,12 @@ class TensorBoardFigures(pl.Callback):
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draw what the objective has just scored."""
         boards = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
-        if not boards or trainer.sanity_checking or not trainer.is_global_zero or not isinstance(pl_module, Objective):
+        if (
+            not boards
+            or trainer.sanity_checking
+            or not trainer.is_global_zero
+            or not isinstance(pl_module, ViewScoring)
+        ):
             return
         rows = pl_module.rows["val"]
         labels, scores = pool(rows.video, rows.label, rows.score)

@@ -7,10 +7,10 @@ from torch import Tensor
 
 from dfd.core.tensors import Batch, Output
 from dfd.training.losses import Loss, PerClass, classification_loss, mean_by_video
-from dfd.training.objective import Objective
+from dfd.training.scoring import ViewScoring
 
 
-class Classification(Objective):
+class Classification(ViewScoring):
     """Binary classification of views, or of videos by the mean of their views' logits (`level: video`)."""
 
     def __init__(

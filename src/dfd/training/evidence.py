@@ -10,6 +10,6 @@ from dfd.models.explain import evidence_maps
 
 def evidence_picture(network: Detector, frames: np.ndarray) -> np.ndarray:
     """Return a picture (3, H, W) uint8 of one view (T, 3, S, S) and of what in it speaks for "fake"."""
-    pixels = torch.from_numpy(frames).to(network.mean.device).float().div_(255)
+    pixels = network.pixels(torch.from_numpy(frames).to(network.device))
     maps = evidence_maps(network, pixels[None] if network.input.kind == "clip" else pixels)
     return strip(frames, maps[0].float().cpu().numpy())

@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 from dfd.core.build import allowed, build
 from dfd.models.base import Detector
 from dfd.models.devices import lay_out
-from dfd.training.scoring import Rows, Scoring
+from dfd.training.scoring import Rows, scoring_for
 from dfd.training.sharding import Sharded
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def score_split(network: Detector, data: "FaceDataModule", split: str, trainer: 
     runner = build(dict(trainer), allowed(()), **quiet)
     data.trainer = runner  # whose processes share the videos
     # sharing weights out is for good: the network that the caller goes on with stays whole
-    scoring = Scoring(copy.deepcopy(network) if isinstance(runner.strategy, Sharded) else network)
+    scoring = scoring_for(copy.deepcopy(network) if isinstance(runner.strategy, Sharded) else network)
     lay_out(scoring.network, runner.strategy.root_device)
     runner.test(scoring, data.eval_dataloader(split), verbose=False)
     return scoring.rows["test"]

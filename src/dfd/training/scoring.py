@@ -1,19 +1,23 @@
-"""Run a detector over a split and keep one row per view: all that evaluation needs, and the base of every objective."""
+"""One class per kind of input: how a batch is answered, which rows are kept of it, and the table they make."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pandas as pd
-import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from dfd.core import delays, segments
+from dfd.core.errors import DfdError
 from dfd.core.predictions import tidy
-from dfd.core.records import Record
-from dfd.core.tensors import Batch, Output
-from dfd.models.base import Detector
-from dfd.training.sharding import shard
+from dfd.core.records import STREAMS, Record
+from dfd.core.tensors import Batch, Localised, Output, PairBatch, SequenceBatch, TalkBatch
+from dfd.data.ondevice import OnDevice
+from dfd.metrics.pooling import pool
+from dfd.metrics.ranking import average_precision, roc_auc
+from dfd.models.base import Network
+from dfd.training.trained import Trained
 
 
 class Rows(NamedTuple):
@@ -29,63 +33,190 @@ class Rows(NamedTuple):
     raw: np.ndarray
 
 
-class Scoring(pl.LightningModule):
-    """A detector behind Lightning's evaluation loops; `rows[split]` holds what the last pass over a split gave."""
+class ViewScoring(Trained):
+    """A detector of views, images or clips: one score per view; validation by the AUC of videos.
 
-    def __init__(self, network: Detector) -> None:
-        super().__init__()
-        self.network = network
-        self.rows: dict[str, Rows] = {}
-        self._pending: list[Rows] = []
+    `augment` changes pixels on the device; the other arguments are those of `Trained`.
+    """
 
-    def configure_model(self) -> None:
-        """Share the network out over the devices, where that is the strategy."""
-        if self.device_mesh is not None:
-            shard(self.network, self.device_mesh["data_parallel"])
+    needs_both_classes = True
 
-    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        """Leave on the CPU what only it reads: some devices have no float64, and none need wait for it."""
-        stays = {name: values for name, values in batch.items() if name in ("t", "draw")}
-        goes = {name: values for name, values in batch.items() if name not in stays}
-        return super().transfer_batch_to_device(goes, device, dataloader_idx) | stays
-
-    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Turn uint8 into RGB in [0, 1] once the pixels are on the device: a quarter of the traffic."""
-        if batch["pixels"].dtype == torch.uint8:
-            batch["pixels"] = batch["pixels"].float().div_(255).to(self.network.mean.dtype)
-        return batch
+    def __init__(self, *args: Any, augment: OnDevice | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.augment = augment
 
     def forward(self, pixels: Tensor) -> Output:
         """Call the network."""
         return self.network(pixels)
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Score one batch."""
-        self.collect(batch, self(batch["pixels"]))
+    def answer(self, batch: Batch) -> Output:
+        """Show the network the pixels."""
+        return self(batch["pixels"])
 
-    def on_test_epoch_end(self) -> None:
-        """Gather the rows of all ranks."""
-        self.finish("test")
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Augment on the device what the workers left to it; seed dropout and the like."""
+        if self.augment is not None:
+            batch["pixels"] = self.augment(batch["pixels"], batch["draw"])
+        super().on_train_batch_start(batch, batch_idx)
 
-    def collect(self, batch: Batch, output: Output) -> None:
-        """Keep the scores of a batch on the CPU."""
+    def rows_of(self, output: Output, batch: Batch) -> Rows:
+        """Return the scores of a batch, on the CPU."""
         scores = self.network.score(output), output.logits[:, -1]
         score, raw = (values.cpu().double().numpy() for values in scores)
-        video, t, label = (batch[key].cpu().numpy() for key in ("video", "t", "label"))  # type: ignore[literal-required]
-        self._pending.append(Rows(video, t, label, score, raw))
+        video, t, label = _columns(batch, "video", "t", "label")
+        return Rows(video, t, label, score, raw)
 
-    def finish(self, split: str) -> Rows:
-        """Join the rows of all batches and ranks, dropping those that a distributed sampler repeated."""
-        pending = self._pending
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            shares: list[Any] = [None] * torch.distributed.get_world_size()
-            torch.distributed.all_gather_object(shares, pending)
-            pending = [rows for share in shares for rows in share]
-        joined = Rows(*(np.concatenate(column) for column in zip(*pending, strict=True)))
-        _, first = np.unique(np.stack([joined.video.astype(float), joined.t]), axis=1, return_index=True)
-        self.rows[split] = Rows(*(column[first] for column in joined))
-        self._pending = []
-        return self.rows[split]
+    def judge(self, rows: Rows) -> dict[str, float]:
+        """Return AUC and AP over videos."""
+        labels, scores = pool(rows.video, rows.label, rows.score)
+        auc = roc_auc(labels, scores)
+        if np.isnan(auc) and self.needs_both_classes and not self.trainer.sanity_checking:
+            kind = "fake" if labels[0] else "real"
+            raise DfdError(
+                f"the val split holds only {kind} videos: no checkpoint can be chosen by val/auc; split the data again"
+            )
+        return {"val/auc": auc, "val/ap": average_precision(labels, scores)}
+
+    def table(self, rows: Rows, records: Sequence[Record]) -> pd.DataFrame:
+        """Return the prediction table."""
+        return prediction_table(rows, records)
+
+
+class SegmentRows(NamedTuple):
+    """Proposed stretches as arrays of one length: seconds, position of the stream in `STREAMS`, score."""
+
+    video: np.ndarray
+    start: np.ndarray
+    end: np.ndarray
+    stream: np.ndarray
+    score: np.ndarray
+
+
+class SequenceScoring(Trained):
+    """A localiser: every point with a score proposes a stretch of time; the best `proposals` of a row are kept."""
+
+    pictures = ()
+    row_key = ("video", "start", "end", "stream")
+    table_file = "segments.parquet"
+    stream: ClassVar[str] = "both"  # of every proposal, where the network does not tell streams apart
+
+    def __init__(self, *args: Any, proposals: int = 100, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.proposals = proposals
+
+    def answer(self, batch: SequenceBatch) -> Localised:
+        """Show the network the streams and which of their steps lie within the video."""
+        return self.network(batch["streams"], batch["mask"])
+
+    def rows_of(self, output: Localised, batch: SequenceBatch) -> SegmentRows:
+        """Return the best proposals of a batch; nothing is suppressed that overlaps."""
+        score = output.logits.float().sigmoid().amax(2).masked_fill(~output.valid, -1)
+        score, best = score.topk(min(self.proposals, score.shape[1]), dim=1)
+        offsets = output.offsets.float().gather(1, best[..., None].expand(-1, -1, 2))
+        score, best, offsets = score.cpu().double(), best.cpu(), offsets.cpu().double()
+        step, stride = self.network.points().cpu().double()[best].unbind(2)
+        rate, begin = self.network.input.rate, batch["t"].cpu().double()[:, None]
+        start = (begin + (step - offsets[..., 0] * stride) / rate).clamp(min=0)
+        end = begin + (step + offsets[..., 1] * stride) / rate
+        row, column = torch.nonzero((score >= 0) & (end > start), as_tuple=True)
+        first, last, belief = (values[row, column].numpy() for values in (start, end, score))
+        stream = np.full(len(row), STREAMS.index(self.stream))
+        return SegmentRows(batch["video"].cpu()[row].numpy(), first, last, stream, belief)
+
+    def table(self, rows: SegmentRows, records: Sequence[Record]) -> pd.DataFrame:
+        """Return the segment table."""
+        shown = [records[video] for video in rows.video]
+        columns = {"dataset": [r.dataset for r in shown], "video": [r.id for r in shown]}
+        times = {"start": rows.start, "end": rows.end, "stream": np.array(STREAMS)[rows.stream], "score": rows.score}
+        return segments.tidy(pd.DataFrame(columns | times))
+
+
+class DelayRows(NamedTuple):
+    """Windows of videos as arrays of one length; `probability` (rows, delays)."""
+
+    video: np.ndarray
+    t: np.ndarray
+    probability: np.ndarray
+
+
+class TalkScoring(Trained):
+    """A synchroniser: how probable each delay is in every window; real videos are all that it needs."""
+
+    table_file = "delays.parquet"
+    finite = ("t",)
+
+    def answer(self, batch: TalkBatch) -> Output:
+        """Show the network the face and the sound under it."""
+        return self.network(batch["pixels"], batch["sound"])
+
+    def rows_of(self, output: Output, batch: TalkBatch) -> DelayRows:
+        """Return the probabilities of a batch, on the CPU."""
+        video, t = _columns(batch, "video", "t")
+        return DelayRows(video, t, output.logits.float().softmax(1).cpu().double().numpy())
+
+    def table(self, rows: DelayRows, records: Sequence[Record]) -> pd.DataFrame:
+        """Return the delay table; its columns stand for `network.delays`."""
+        shown = [records[video] for video in rows.video]
+        table = pd.DataFrame({"dataset": [r.dataset for r in shown], "video": [r.id for r in shown], "t": rows.t})
+        table[delays.delay_columns(rows.probability.shape[1])] = rows.probability
+        return delays.tidy(table)
+
+
+class PairRows(NamedTuple):
+    """Restored pictures as arrays of one length: peak signal-to-noise ratio in dB, before and after."""
+
+    video: np.ndarray
+    t: np.ndarray
+    before: np.ndarray
+    psnr: np.ndarray
+
+
+class PairScoring(Trained):
+    """A restorer: how near the restored picture is to the clean one; validation by the mean PSNR."""
+
+    pictures = ("degraded", "clean")
+    table_file = "restored.parquet"
+    finite = ("psnr",)
+
+    def answer(self, batch: PairBatch) -> Tensor:
+        """Restore the degraded pictures."""
+        return self.network(batch["degraded"])
+
+    def rows_of(self, output: Tensor, batch: PairBatch) -> PairRows:
+        """Return the quality of a batch, on the CPU."""
+        before, after = (psnr(values, batch["clean"]).cpu().numpy() for values in (batch["degraded"], output))
+        video, t = _columns(batch, "video", "t")
+        return PairRows(video, t, before, after)
+
+    def judge(self, rows: PairRows) -> dict[str, float]:
+        """Return the mean PSNR over pictures."""
+        return {"val/psnr": float(rows.psnr.mean())}
+
+    def table(self, rows: PairRows, records: Sequence[Record]) -> pd.DataFrame:
+        """Return a row per picture."""
+        shown = [records[video] for video in rows.video]
+        columns = {"dataset": [r.dataset for r in shown], "video": [r.id for r in shown]}
+        return pd.DataFrame(columns | rows._asdict() | {"video": columns["video"]})
+
+
+SCORING: dict[str, type[Trained]] = {
+    "image": ViewScoring,
+    "clip": ViewScoring,
+    "sequence": SequenceScoring,
+    "talk": TalkScoring,
+    "pair": PairScoring,
+}
+
+
+def scoring_for(network: Network) -> Trained:
+    """Return a network behind the loops that score its kind of input, not to be trained."""
+    return SCORING[network.input.kind](network)
+
+
+def psnr(image: Tensor, clean: Tensor, most: float = 100.0) -> Tensor:
+    """Return the peak signal-to-noise ratio (N,) of RGB in [0, 1] in dB, `most` where nothing differs."""
+    error = (image.float().clamp(0, 1) - clean.float()).square().flatten(1).mean(1)
+    return (-10 * error.clamp(min=1e-30).log10()).clamp(max=most)
 
 
 def prediction_table(rows: Rows, records: Sequence[Record]) -> pd.DataFrame:
@@ -107,3 +238,7 @@ def prediction_table(rows: Rows, records: Sequence[Record]) -> pd.DataFrame:
             }
         )
     )
+
+
+def _columns(batch: Any, *names: str) -> list[np.ndarray]:
+    return [batch[name].cpu().numpy() for name in names]

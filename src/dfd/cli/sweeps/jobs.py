@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from dfd.cli.invocation import Invocation
 from dfd.core.errors import DfdError, Stopped
 from dfd.core.process_group import is_first
 
@@ -110,22 +110,25 @@ def at_least_one(key: str, value: Any, otherwise: str) -> int:
     return value
 
 
-def run_job(task: Callable[[DictConfig], Any], cfg: DictConfig, explain: Callable[[Exception], str]) -> float:
+def run_job(
+    task: Callable[[DictConfig], Any], cfg: DictConfig, called: Invocation, explain: Callable[[Exception], str]
+) -> float:
     """Do a job unless it is done, and write down what became of it; an error is this job's alone.
 
     Two processes never do the same job: the second waits for the first, and takes its result.
     """
-    folder = Path(HydraConfig.get().runtime.output_dir)
+    assert called.sweep is not None
+    folder, typed = called.sweep / called.job, list(called.overrides)
     if not is_first():
         return _follow(task, cfg, folder)
     with FileLock(folder / LOCK):
         before = read(folder)
         if before is not None:
-            check_owner(before, HydraConfig.get().overrides.task)
+            check_owner(before, typed)
         if before is not None and before.finished:
             log.info("job %d is done already (%s)", before.number, folder.name)
             return before.score
-        job = Job(int(HydraConfig.get().job.num), list(HydraConfig.get().overrides.task))
+        job = Job(called.number, typed)
         if before is not None:
             # a start that was stopped, and not killed, does not count
             job = replace(job, starts=before.starts + (before.status != STOPPED))
@@ -135,14 +138,14 @@ def run_job(task: Callable[[DictConfig], Any], cfg: DictConfig, explain: Callabl
         job = _done(task, cfg, job, explain)
         write(folder, job)
     if job.status == STOPPED:
-        raise KeyboardInterrupt(f"stopped in job {job.number} of the sweep; {how_to_go_on(HydraConfig.get(), cfg)}")
+        raise KeyboardInterrupt(f"stopped in job {job.number} of the sweep; {how_to_go_on(called.sweep, cfg)}")
     return job.score
 
 
-def how_to_go_on(hydra: Any, cfg: DictConfig) -> str:
+def how_to_go_on(sweep: Path, cfg: DictConfig) -> str:
     """Say which command goes on with a sweep."""
     named = cfg.sweep or cfg.get("hparams_search", {}).get("trial") is not None
-    return "the same command goes on" if named else f"the same command with sweep={Path(hydra.sweep.dir).name} goes on"
+    return "the same command goes on" if named else f"the same command with sweep={sweep.name} goes on"
 
 
 def _done(task: Callable[[DictConfig], Any], cfg: DictConfig, job: Job, explain: Callable[[Exception], str]) -> Job:

@@ -24,6 +24,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from dfd.cli.sweeps import jobs
 from dfd.core.errors import DfdError, did_you_mean
+from dfd.metrics.direction import lower_is_better
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -154,11 +155,6 @@ def open_study(folder: Path, options: DictConfig, metric: str) -> "Study":
     )
 
 
-def lower_is_better(metric: str) -> bool:
-    """Whether a logged number is good when it is small."""
-    return "loss" in metric or "reconstruction" in metric
-
-
 def ask(study: "Study", space: "Mapping[str, BaseDistribution]", options: DictConfig) -> "FrozenTrial":
     """Return a new trial; its seed is its number, so that a search that was interrupted goes on as it would have."""
     seed = options.seed + len(study.trials)
@@ -219,11 +215,11 @@ def counted(study: "Study") -> str:
     return f"{len(states)} trials ({', '.join(parts)}){best}"
 
 
-def watch(cfg: DictConfig, folder: Path) -> Callable[[int, float], bool]:
+def watch(search: Mapping[str, Any], metric: str, folder: Path) -> Callable[[int, float], bool]:
     """Return what tells the study of a trial's epoch, and says whether the trial is hopeless."""
     optuna = _optuna()
-    study = open_study(folder, cfg.hparams_search, cfg.metric)
-    trial = optuna.trial.Trial(study, study.trials[cfg.hparams_search.trial]._trial_id)
+    study = open_study(folder, OmegaConf.create(dict(search)), metric)
+    trial = optuna.trial.Trial(study, study.trials[search["trial"]]._trial_id)
 
     def report(epoch: int, value: float) -> bool:
         if epoch not in study.trials[trial.number].intermediate_values:  # it was told before the run was killed

@@ -10,7 +10,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from dfd.cli.sweeps import jobs
-from dfd.cli.sweeps.search import lower_is_better
+from dfd.metrics.direction import lower_is_better
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,7 +33,11 @@ class Comparison(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Say how a sweep goes on that will be stopped."""
         if config.hydra.sweeper["_target_"].endswith("BasicSweeper"):
-            log.info("sweep %s; if it is stopped: %s", config.hydra.sweep.dir, jobs.how_to_go_on(config.hydra, config))
+            log.info(
+                "sweep %s; if it is stopped: %s",
+                config.hydra.sweep.dir,
+                jobs.how_to_go_on(Path(config.hydra.sweep.dir), config),
+            )
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Compare what the jobs left behind."""

@@ -45,6 +45,7 @@ class Motion:
     mouth: np.ndarray
     brow: np.ndarray
     gaze: np.ndarray
+    spread: np.ndarray | None = None  # of the corners of a mouth that says something, -1 (rounded) to 1 (wide)
 
     def __len__(self) -> int:
         return len(self.x)
@@ -73,9 +74,9 @@ def draw_identity(random: np.random.Generator) -> Identity:
     )
 
 
-def draw_motion(random: np.random.Generator, frames: int, size: tuple[int, int]) -> Motion:
+def draw_motion(random: np.random.Generator, frames: int, size: tuple[int, int], fps: float = 25) -> Motion:
     """Make up how a head moves, blinks and talks in a picture of `size` (width, height)."""
-    t = np.arange(frames) / 25
+    t = np.arange(frames) / fps
 
     def wander(amplitude: float, slowest: float = 0.2, fastest: float = 0.9) -> np.ndarray:
         waves = [random.uniform(slowest, fastest, 2), random.uniform(0, 2 * np.pi, 2)]
@@ -108,7 +109,8 @@ def draw_face(person: Identity, motion: Motion, i: int) -> np.ndarray:
     for side in (-1, 1):
         _draw_eye(image, person, middle, side, float(motion.blink[i]), float(motion.gaze[i]))
         _draw_brow(image, person, middle, side, float(motion.brow[i]))
-    _draw_mouth(image, person, middle, float(motion.mouth[i]))
+    spread = 0.0 if motion.spread is None else float(motion.spread[i])
+    _draw_mouth(image, person, middle, float(motion.mouth[i]), spread)
     if person.glasses:
         _draw_glasses(image, person, middle)
     canvas[..., :3] = np.clip(image + person.pores, 0, 255).astype(np.uint8)
@@ -234,8 +236,9 @@ def _draw_brow(image: np.ndarray, person: Identity, middle: np.ndarray, side: in
     cv2.polylines(image, [points], False, tuple(map(float, person.hair * 0.8)), max(1, round(thick)), cv2.LINE_AA, 4)
 
 
-def _draw_mouth(image: np.ndarray, person: Identity, middle: np.ndarray, opening: float) -> None:
+def _draw_mouth(image: np.ndarray, person: Identity, middle: np.ndarray, opening: float, spread: float = 0.0) -> None:
     height, wide, full = person.mouth
+    wide = wide * (1 + 0.25 * spread)
     centre, gap = middle + [0, height], 7 * opening
     _ellipse(image, centre + [0, gap / 2], (wide, full + gap / 2 + 1), person.lips)
     _ellipse(image, centre + [0, gap / 2], (wide * 0.85, gap / 2 + 0.5), np.array([52, 22, 24]))

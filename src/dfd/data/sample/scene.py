@@ -27,9 +27,9 @@ class Scene:
         return self.backdrop.shape[1], self.backdrop.shape[0]
 
 
-def draw_scene(random: np.random.Generator, crf: int = 23) -> Scene:
-    """Make a scene up."""
-    width, height = int(random.choice([304, 320, 336])), int(random.choice([256, 272]))
+def draw_scene(random: np.random.Generator, crf: int = 23, size: tuple[int, int] | None = None) -> Scene:
+    """Make a scene up; without a size (width, height) it has one of those of a small video."""
+    width, height = size or (int(random.choice([304, 320, 336])), int(random.choice([256, 272])))
     return Scene(
         backdrop=_backdrop(random, width, height),
         body=_body(random, width, height),

@@ -1,8 +1,9 @@
-"""An OOD score table to numbers: detectors x sources, operating points, and what rejection does to accuracy."""
+"""From a table of OOD scores to metrics: detectors x sources, operating points, accuracy under rejection."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,20 +13,33 @@ from dfd.core.errors import DfdError
 from dfd.evaluation.numbers import Number
 from dfd.evaluation.ood.scores import BENIGN, OOD, PREFIX, TEST, by_video, detectors_in
 from dfd.metrics import ood as m
-from dfd.metrics.bootstrap import expanded_tail
+from dfd.metrics.intervals import limits, spread
+from dfd.metrics.jackknife import coded, left_out
+from dfd.metrics.jackknife import intervals as jackknife
+from dfd.metrics.measures import AUC
 
 POOLED = "all"
 VISIBLE = 5e-4  # a difference that three digits show
 Row = dict[str, Number]
+NUMBERS: Mapping[str, Callable[[np.ndarray, np.ndarray], float]] = {
+    "auroc": m.auroc,
+    "aupr_in": m.aupr_in,
+    "aupr_out": m.aupr_out,
+    "aupr_in_trapezoid": partial(m.aupr_in, trapezoid=True),
+    "aupr_out_trapezoid": partial(m.aupr_out, trapezoid=True),
+    "fpr95_id_positive": m.fpr95_id_positive,
+    "fpr95_ood_positive": m.fpr95_ood_positive,
+}
+INTERVALS = {"auroc": AUC["auc"], **m.STEPPING}
 
 
 @dataclass(frozen=True)
 class OodEvaluation:
     """Everything a report says about a score table.
 
-    `numbers[detector][source]` holds ranking metrics, `answers[detector]` what a threshold does: shares rejected of
-    known, changed and strange videos, and accuracy under rejection. `best[source]` names detectors that no other can be
-    said to equal, `alike` those that rank every video the same way.
+    `numbers[detector][source]` holds ranking metrics, `answers[detector]` the effect of a threshold: shares rejected of
+    in-distribution, benignly changed and out-of-distribution videos, and accuracy under rejection. `best[source]` names
+    the detector that is better than every other, `alike` those that rank every video the same way.
     """
 
     numbers: dict[str, dict[str, Row]]
@@ -47,7 +61,7 @@ class OodEvaluation:
 
 
 def check_options(options: Mapping[str, Any]) -> None:
-    """Refuse what only the end of the work would find wrong."""
+    """Refuse wrong options before anything is computed."""
     if not 0 < options["id_kept"] < 1:
         raise DfdError(f"ood.id_kept={options['id_kept']:g}: expected a share between 0 and 1, such as 0.95")
     for name in ("resamples", "fit_limit", "benign_limit"):
@@ -55,20 +69,21 @@ def check_options(options: Mapping[str, Any]) -> None:
             raise DfdError(f"ood.{name}={options[name]}: expected at least 1")
 
 
-def evaluate_ood(
-    table: pd.DataFrame, thresholds: Mapping[str, float], *, resamples: int = 500, seed: int = 0
-) -> OodEvaluation:
-    """Evaluate every detector by video, against each source of strange videos and all of them."""
+def evaluate_ood(table: pd.DataFrame, thresholds: Mapping[str, float], *, resamples: int = 500) -> OodEvaluation:
+    """Evaluate every detector by video, against each source of out-of-distribution videos and all of them.
+
+    `resamples` draws give the standard error of the FPR95s, which step; other intervals leave out groups in turn.
+    """
     videos, names = by_video(table), detectors_in(table)
     known, strange = videos[videos["role"] == TEST], videos[videos["role"] == OOD]
     pools = _pools(strange)
     numbers: dict[str, dict[str, Row]] = {name: {} for name in names}
     best: dict[str, str] = {}
     for pool, members in pools.items():
-        rows, values = _compare(known, members, names, resamples, seed)
+        rows, without = _compare(known, members, names, resamples)
         for name in names:
             numbers[name][pool] = rows[name]
-        winner = _winner(rows, values, names)
+        winner = _winner(rows, without, names)
         if winner:
             best[pool] = winner
     counts = {"known": len(known), "strange": len(strange), "groups": int(videos["group"].nunique())}
@@ -88,54 +103,46 @@ def _pools(strange: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def _compare(
-    known: pd.DataFrame, strange: pd.DataFrame, names: Sequence[str], resamples: int, seed: int
+    known: pd.DataFrame, outliers: pd.DataFrame, names: Sequence[str], resamples: int
 ) -> tuple[dict[str, Row], dict[str, np.ndarray]]:
-    """Return each detector's numbers, and its AUROC in resamples that all detectors share."""
-    both = pd.concat([known, strange])
-    ood = np.repeat([0, 1], [len(known), len(strange)])
+    """Return each detector's numbers, and its AUROC without each group, the same for all detectors."""
+    both = pd.concat([known, outliers])
+    ood = np.repeat([0, 1], [len(known), len(outliers)])
     groups = both["group"].to_numpy(str)
-    weights = m.resampled_weights(groups, resamples, seed)
-    count = len(np.unique(groups))
-    rows, values = {}, {}
+    rows, without = {}, {}
     for name in names:
         scores = both[PREFIX + name].to_numpy(float)
-        values[name] = m.resampled_auroc(ood, scores, weights)
         right, inside, outside = known["right"].to_numpy(bool), scores[ood == 0], scores[ood == 1]
-        rows[name] = {
-            "auroc": _number(m.auroc(ood, scores), values[name], count),
-            "aupr_in": Number(m.aupr_in(ood, scores)),
-            "aupr_out": Number(m.aupr_out(ood, scores)),
-            "fpr95_id_positive": Number(m.fpr95_id_positive(ood, scores)),
-            "fpr95_ood_positive": Number(m.fpr95_ood_positive(ood, scores)),
+        values = {metric: float(function(ood, scores)) for metric, function in NUMBERS.items()}
+        ranges = jackknife(INTERVALS, values, ood, scores, groups, resamples=resamples) if len(outliers) else {}
+        rows[name] = {metric: Number(value, *ranges.get(metric, ())) for metric, value in values.items()}
+        rows[name] |= {
             "detection_error": Number(m.detection_error(ood, scores)),
             "oscr": Number(m.oscr(right, inside, outside)),
         }
-    return rows, values
+        member = coded(groups)
+        without[name] = left_out(AUC, ood, scores, member, int(member.max()) + 1)["auc"]
+    return rows, without
 
 
-def _number(value: float, resampled: np.ndarray, groups: int) -> Number:
-    usable = resampled[np.isfinite(resampled)]
-    if groups < 2 or len(usable) < 20:
-        return Number(value)
-    tail = expanded_tail(0.025, groups)
-    return Number(value, *np.quantile(usable, [tail, 1 - tail]))
-
-
-def _winner(rows: Mapping[str, Row], values: Mapping[str, np.ndarray], names: Sequence[str]) -> str | None:
-    """Return the best detector if it beats every other that ranks differently in 97.5 % of the shared resamples."""
+def _winner(rows: Mapping[str, Row], without: Mapping[str, np.ndarray], names: Sequence[str]) -> str | None:
+    """Return the best detector if the 95 % interval of its lead over every other that ranks differently is above 0."""
     best = max(names, key=lambda name: np.nan_to_num(rows[name]["auroc"].value, nan=-1))
+    if not np.isfinite(rows[best]["auroc"].value):
+        return None
     for name in names:
-        if name == best or np.allclose(values[name], values[best], equal_nan=True):
+        lead = rows[best]["auroc"].value - rows[name]["auroc"].value
+        if name == best or np.allclose(without[name], without[best], equal_nan=True):
             continue
-        if not np.nanmean(values[best] > values[name] + VISIBLE) >= 0.975:
+        if not limits(lead, spread(without[best] - without[name]), "plain").low > VISIBLE:
             return None
-    return best if len(values[best]) and np.isfinite(values[best]).any() else None
+    return best
 
 
 def _answers(
     videos: pd.DataFrame, known: pd.DataFrame, strange: pd.DataFrame, name: str, threshold: float
 ) -> dict[str, float]:
-    """Return what rejecting all above the threshold does."""
+    """Return the effect of rejecting every video above the threshold."""
     column = PREFIX + name
     wrong, scores = ~known["right"].to_numpy(bool), known[column].to_numpy(float)
     accepted = scores <= threshold
@@ -155,7 +162,7 @@ def _answers(
 
 
 def _alike(videos: pd.DataFrame, names: Sequence[str]) -> list[list[str]]:
-    """Return sets of two or more detectors that rank all videos the same way (but for rounding)."""
+    """Return sets of two or more detectors that rank all videos the same way up to rounding."""
     ranks = {name: videos[PREFIX + name].rank().to_numpy() for name in names}
     sets: list[list[str]] = []
     for name in names:

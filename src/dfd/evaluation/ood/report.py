@@ -21,14 +21,15 @@ from dfd.metrics.ranking import roc_curve
 
 SCORES = "scores.parquet"
 NAMES = {
-    "auroc": "AUROC", "aupr_in": "AUPR in", "aupr_out": "AUPR out", "fpr95_id_positive": "FPR95 id+",
-    "fpr95_ood_positive": "FPR95 ood+", "detection_error": "det. error", "oscr": "OSCR",
+    "auroc": "AUROC", "aupr_in": "AUPR in", "aupr_in_trapezoid": "AUPR in, trapezoid", "aupr_out": "AUPR out",
+    "aupr_out_trapezoid": "AUPR out, trapezoid", "fpr95_id_positive": "FPR95 id+", "fpr95_ood_positive": "FPR95 ood+",
+    "detection_error": "det. error", "oscr": "OSCR",
 }  # fmt: skip
 CONVENTIONS = (
     "FPR95 id+: the share of strange videos accepted where 95 % of known ones are. FPR95 ood+: the share of known "
-    "videos rejected where 95 % of strange ones are. Detection error: at equal priors. Thresholds come from known "
-    "validation videos only. A detector is marked where it beats every other that ranks differently in 97.5 % of the "
-    "resamples."
+    "videos rejected where 95 % of strange ones are. AUPR is average precision, by steps; trapezoids, as OpenOOD and "
+    "pytorch-ood have it, give more. Detection error: at equal priors. Thresholds come from known validation videos "
+    "only. A detector is marked where the 95 % interval of its lead over every other that ranks differently is above 0."
 )
 PROVENANCE = (
     "model", "known", "strange", "outliers", "checkpoint", "id_kept", "lead", "tuned_on", "fitted_on", "command",
@@ -40,7 +41,7 @@ def write_ood_report(folder: Path, *, resamples: int = 500) -> OodEvaluation:
     """Make every number, table and figure of a folder from its scores and facts."""
     table, thresholds = read_scores(folder / SCORES)
     facts = read_facts(folder)
-    evaluation = evaluate_ood(table, thresholds, resamples=resamples, seed=int(facts.get("seed") or 0))
+    evaluation = evaluate_ood(table, thresholds, resamples=resamples)
     (folder / METRICS).write_text(evaluation.to_json())
     (folder / "report.md").write_text(markdown(evaluation, facts), encoding="utf-8")
     (folder / "report.html").write_text(html(evaluation, facts, table), encoding="utf-8")
@@ -50,7 +51,7 @@ def write_ood_report(folder: Path, *, resamples: int = 500) -> OodEvaluation:
 def ood_table(evaluation: OodEvaluation, title: str) -> Table:
     """Return the headline for the terminal: ranking against all strange videos, and what the thresholds do."""
     counts = evaluation.counts
-    caption = f"{counts['known']} known, {counts['strange']} strange videos; 95 % group-bootstrap intervals"
+    caption = f"{counts['known']} known, {counts['strange']} strange videos; 95 % jackknife intervals over groups"
     table = Table(title=title, caption="\n".join([caption, *_remarks(evaluation)]))
     for name in ("detector", "AUROC", "FPR95 id+", "ID rej.", "OOD rej."):
         table.add_column(name, justify="left" if name == "detector" else "right", no_wrap=True)

@@ -109,6 +109,11 @@ class Looker:
         report("reporting", 0.95, 0.0)
         return _result(facts, runs, seconds), artifacts
 
+    def warm_up(self) -> None:
+        """Start the processes that decode before the first file comes."""
+        self._probe.warm_up()
+        self._decode.warm_up()
+
     def close(self) -> None:
         """End the sandboxes."""
         self._probe.close()

@@ -5,7 +5,7 @@ from typing import Any
 
 TYPE = "application/problem+json"
 
-# code: (status, title)
+# status and title by code
 CODES: Mapping[str, tuple[int, str]] = {
     "bad_request": (400, "The request is malformed"),
     "no_key": (401, "A key is needed"),

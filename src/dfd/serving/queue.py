@@ -109,7 +109,14 @@ class Claims:
         }
         self._dbos = DBOS(config=config)
         retried: Any = {"retries_allowed": True, "max_attempts": 7, "interval_seconds": 1.0, "backoff_rate": 2.0}
-        first, second = DBOS.step(name="look", **retried)(look), DBOS.step(name="finish", **retried)(finish)
+
+        @DBOS.step(name="look", **retried)
+        def first(job: str) -> dict[str, Any]:
+            return look(job)
+
+        @DBOS.step(name="finish", **retried)
+        def second(job: str, outcome: dict[str, Any]) -> None:
+            finish(job, outcome)
 
         @DBOS.workflow(name=WORKFLOW, max_recovery_attempts=ATTEMPTS)
         def judge(job: str) -> None:

@@ -13,7 +13,6 @@ from dfd.core.errors import DfdError
 from dfd.serving.app import create_app
 from dfd.serving.keys import Keys
 from dfd.serving.settings import Settings
-from dfd.serving.worker import run_worker
 
 log = logging.getLogger("dfd")
 
@@ -56,7 +55,7 @@ class Workers:
 
     def _one(self) -> tuple[Any, Any]:
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=run_worker, args=(self._settings, theirs), name="dfd-worker")
+        process = self._context.Process(target=_work, args=(self._settings, theirs), name="dfd-worker")
         process.start()
         theirs.close()
         return process, ours
@@ -68,6 +67,14 @@ class Workers:
                     log.warning("a worker ended (exit status %s): another takes its place", process.exitcode)
                     lifeline.close()
                     self._running[at] = self._one()
+
+
+def _work(settings: Settings, lifeline: Any) -> None:
+    """Run a worker in a process of its own: the server's holds neither torch nor weights."""
+    from dfd.serving.worker import run_worker
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    run_worker(settings, lifeline)
 
 
 def provide_key(settings: Settings, keys: Keys) -> str | None:

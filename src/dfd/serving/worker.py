@@ -47,6 +47,7 @@ class Worker:
         self._scratch.mkdir(parents=True)
         self.store.beat(self.name, self._about())
         beating = threading.Thread(target=self._beat, name="beat", daemon=True)
+        self.looker.warm_up()
         self._claims.open()
         beating.start()
         self._closing.wait()

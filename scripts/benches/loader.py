@@ -75,7 +75,7 @@ def augment(folder: Path) -> Iterable[Figure]:
 def chain(name: str) -> Augment:
     """Build a shipped augmentation."""
     tree = OmegaConf.to_container(OmegaConf.load(config_dir() / "augment" / f"{name}.yaml"))
-    return build(tree, allowed(()))
+    return build(tree, allowed(()), "augment")
 
 
 def stored(folder: Path) -> tuple[Record, list[Path]]:

@@ -16,7 +16,7 @@ from dfd.data.image_datamodule import ImageDataModule
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     root = tmp_path_factory.mktemp("digits")
-    digits.write(root)
+    digits.fetch(root)
     return root
 
 
@@ -59,7 +59,7 @@ class Ten:
 def test_cifar10_is_written_out_once_and_split_as_each_protocol_does(tmp_path, monkeypatch):
     for kind in ("CIFAR10", "MNIST"):
         monkeypatch.setattr(f"torchvision.datasets.{kind}", Ten)
-    cifar10_ood.write(tmp_path, ["cifar10", "mnist"])
+    cifar10_ood.fetch(tmp_path, ["cifar10", "mnist"])
     known = list(cifar10_ood.index(tmp_path))
     check(known)
     assert {r.method for r in known} == {"cat", "great_dane"}
@@ -74,9 +74,9 @@ def test_cifar10_is_written_out_once_and_split_as_each_protocol_does(tmp_path, m
         raise OSError("no route to host")
 
     monkeypatch.setattr("torchvision.datasets.CIFAR10", gone)
-    cifar10_ood.write(tmp_path, ["cifar10"])  # nothing left to do
+    cifar10_ood.fetch(tmp_path, ["cifar10"])  # nothing left to do
     with pytest.raises(DfdError, match=r"CIFAR10 is not in .* could not be downloaded \(no route to host\)"):
-        cifar10_ood.write(tmp_path / "other", ["cifar10"])
+        cifar10_ood.fetch(tmp_path / "other", ["cifar10"])
     with pytest.raises(DfdError, match="no pictures of tinyimagenet in"):
         list(cifar10_ood.index(tmp_path, part="ood", sets=["tinyimagenet"]))
     with pytest.raises(DfdError, match="did you mean 'mnist'"):

@@ -14,9 +14,22 @@ def crops():
     random = np.random.default_rng(0)
     table = {name: random.uniform(0, 300, 5).round(3) for name in COLUMNS}
     table |= {"frame": np.array([0, 1, 2, 40, 41]), "valid": np.array([True, True, False, True, True])}
-    table["track"] = np.zeros(5, int)
+    table |= {"track": np.zeros(5, int), "detected": np.array([True, False, False, True, True])}
     images = {row: random.integers(0, 255, (20, 20, 3), np.uint8) for row in (0, 1, 3, 4)}
     return Crops(table, images)
+
+
+def test_a_container_from_before_the_column_detected_still_opens(tmp_path):
+    write_crops(tmp_path / "v.zip", crops())
+    with zipfile.ZipFile(tmp_path / "v.zip") as new, zipfile.ZipFile(tmp_path / "old.zip", "w") as old:
+        for name in new.namelist():
+            data = new.read(name)
+            if name == "frames.csv":
+                data = b"\n".join(line.rpartition(b",")[0] for line in data.split(b"\n") if line) + b"\n"
+            old.writestr(name, data)
+    with CropReader(tmp_path / "old.zip") as reader:
+        assert not reader.table["detected"].any()
+        assert reader.table["valid"].tolist() == [True, True, False, True, True]
 
 
 def test_lossless_round_trip_with_a_hole(tmp_path):

@@ -9,7 +9,7 @@ import torch
 from omegaconf import OmegaConf
 from torchvision.transforms import v2
 
-from dfd.core.build import LIBRARIES, build
+from dfd.core.build import build
 from dfd.core.records import InputSpec
 from dfd.data.augment import Augment
 from dfd.data.datamodule import FaceDataModule
@@ -24,7 +24,7 @@ DRAW = torch.tensor([5, 5, 8, 9])
 
 @pytest.fixture(scope="module")
 def strong():
-    return build(OmegaConf.to_container(OmegaConf.load(CONFIG)), ("dfd.", *LIBRARIES)).on_device
+    return build(OmegaConf.to_container(OmegaConf.load(CONFIG))).on_device
 
 
 def test_rows_of_one_draw_are_changed_alike_and_none_depends_on_its_neighbours(strong):

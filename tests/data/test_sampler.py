@@ -52,3 +52,12 @@ def test_evaluation_sees_every_video_and_ranks_take_equal_steps(count, world):
     shares = [list(EvalSampler(count, rank, world)) for rank in range(world)]
     assert {len(share) for share in shares} == {-(-count // world)}
     assert {visit.video for share in shares for visit in share} == set(range(count))
+
+
+@given(labels, st.integers(1, 3), st.integers(0, 9), st.integers(2, 8))
+def test_stratified_batches_hold_each_class_to_within_two_of_its_share(labels, visits, seed, batch):
+    labels = np.array(labels)
+    order = epoch_order(labels, visits, "stratified", np.random.default_rng(seed))
+    assert Counter(order.tolist()) == Counter(list(range(len(labels))) * visits)
+    for start in range(0, len(labels) - batch + 1):
+        assert abs(labels[order[start : start + batch]].sum() - batch * labels.mean()) < 2

@@ -61,7 +61,7 @@ def test_one_pass_gives_what_the_naive_loop_gives(layout):
             buffer.uniform_(0.5, 2)
     pixels, sound = clip(9)
     with torch.no_grad():
-        found, wanted = network(pixels, sound), naive_delays(network, pixels, sound)
+        found, wanted = network(pixels, sound).logits, naive_delays(network, pixels, sound)
     assert found.shape == (1, 5, 31)
     assert torch.allclose(found, wanted, atol=1e-5)
     assert found.std() > 1e-4
@@ -74,7 +74,7 @@ def test_a_shift_is_the_same_as_sound_that_was_cut_elsewhere():
         for shift in (-5, 0, 3):
             cut = sound[:, (5 + shift) * HOP : (5 + shift + 38) * HOP]
             assert torch.allclose(
-                network.fuse(network.see(pixels), network.hear(sound), shift), network(pixels, cut), atol=1e-5
+                network.fuse(network.see(pixels), network.hear(sound), shift), network(pixels, cut).logits, atol=1e-5
             )
         with pytest.raises(DfdError, match="does not reach"):
             network.fuse(network.see(pixels), network.hear(sound), 6)
@@ -83,7 +83,7 @@ def test_a_shift_is_the_same_as_sound_that_was_cut_elsewhere():
 def test_the_layouts_differ_and_an_unknown_variant_is_refused():
     pixels, sound = clip(6)
     with torch.no_grad():
-        assert not torch.allclose(tiny()(pixels, sound), tiny(token_layout="legacy")(pixels, sound))
+        assert not torch.allclose(tiny()(pixels, sound).logits, tiny(token_layout="legacy")(pixels, sound).logits)
     with pytest.raises(DfdError, match="tiny"):
         AVSync("huge")
 

@@ -20,7 +20,7 @@ from dfd.preprocess.crop import (
     square,
 )
 from dfd.preprocess.faces import NONE, Detections, MtcnnDetector
-from dfd.preprocess.tracks import interpolate, iou, link, main_tracks
+from dfd.preprocess.tracks import interpolate, iou, link, main_tracks, unsettled
 from tests.conftest import draw_head, write_video
 
 
@@ -39,7 +39,7 @@ def face(x, y, side=40.0, confidence=0.99):
 
 
 def both(*faces):
-    return Detections(*(np.concatenate(parts) for parts in zip(*faces, strict=True)))
+    return Detections(*(np.concatenate(parts) for parts in zip(*(one[:3] for one in faces), strict=True)))
 
 
 def test_frames_are_bursts_at_the_official_starts():
@@ -108,25 +108,65 @@ def test_people_keep_their_id_when_sizes_change_places():
     assert all(box[0] == 200 for box in right.boxes)
 
 
-def test_boxes_are_interpolated_and_far_frames_are_not_valid():
+def test_boxes_are_interpolated_between_two_looks_that_found_the_face():
     (track,) = link({0: face(0, 0), 10: face(10, 10)}, 0.9)
     values = interpolate(track, np.array([0, 5, 10, 14, 30]), reach=5)
     assert values["box"][1].tolist() == [5, 5, 45, 45]
-    assert values["box"][3].tolist() == values["box"][2].tolist()
-    assert values["valid"].tolist() == [True, True, True, True, False]
+    assert values["valid"].tolist() == [True, True, True, False, False]  # nothing is held beyond the last look
+    assert values["detected"].tolist() == [True, False, True, False, False]
+    assert values["confidence"].tolist() == [0.99, 0.99, 0.99, 0, 0]
+    far = interpolate(track, np.array([0, 2, 5]), reach=4)
+    assert far["valid"].tolist() == [True, True, False]
+
+
+def test_a_look_that_missed_ends_validity_and_so_does_a_cut():
+    (track,) = link({0: face(0, 0), 10: face(10, 10), 20: face(12, 10)}, 0.9)
+    frames = np.arange(0, 21, 5)
+    missed = interpolate(track, frames, 9, looks=[0, 4, 10, 20])
+    assert missed["valid"].tolist() == [True, False, True, True, True]
+    cut = interpolate(track, frames, 9, cuts=np.array([13]))
+    assert cut["valid"].tolist() == [True, True, True, False, True]
+
+
+def test_there_is_a_look_between_two_that_disagree():
+    kept = np.arange(0, 41)
+    (track,) = link({0: face(0, 0), 10: face(2, 0), 20: face(30, 0)}, 0.9)
+    assert unsettled([track], [0, 10, 20, 40], kept) == [15, 30]  # moved by more than half a box; gone
+    assert unsettled([track], [0, 10, 20], kept[:21], np.array([5])) == [4, 5, 15]
+    assert unsettled([track], [0, 10], kept[:21]) == [20]
+    assert unsettled([track], kept.tolist(), kept) == []
+
+
+def test_a_known_face_goes_on_at_a_lower_confidence():
+    seen = {0: face(0, 0, confidence=0.95), 5: face(1, 0, confidence=0.75), 10: face(90, 0, confidence=0.75)}
+    (track,) = link(seen, 0.9)
+    assert track.frames == [0, 5]
+
+
+def test_people_who_cross_are_told_apart_by_appearance():
+    def looks(x, person):
+        return face(x, 0)._replace(appearance=np.eye(2)[[person]])
+
+    def two(a, b):
+        return Detections(*(np.concatenate(parts) for parts in zip(a, b, strict=True)))
+
+    seen = {t: two(looks(2 * t, 0), looks(100 - 2 * t, 1)) for t in range(0, 51, 10)}
+    for track in link(seen, 0.9):
+        assert len({tuple(one) for one in track.appearances}) == 1
+        assert track.frames == list(seen)
 
 
 def test_square_is_centred_and_larger_by_the_margin():
     assert square(np.array([[0.0, 0, 100, 50]]), 0.2)[0].tolist() == [-10, -35, 110, 85]
 
 
-@pytest.mark.parametrize("corner", [(-20, -20), (50, 50), (90, 10)])
+@pytest.mark.parametrize("corner", [(-20, -20), (50, 50), (80, 10)])
 def test_a_crop_at_the_border_keeps_its_place(corner):
     image = np.add.outer(np.arange(100), np.arange(100)).astype(np.uint8)[..., None].repeat(3, 2)
     x, y = corner
     crop = cut(image, np.array([x, y, x + 40, y + 40], float), 256)
-    rows, columns = (np.clip(np.arange(o, o + 40), 0, 99) for o in (y, x))
-    assert np.array_equal(crop, image[rows][:, columns])
+    inside = [np.pad(np.arange(100), 20, mode="symmetric")[o + 20 : o + 60] for o in (y, x)]  # mirrored at the edge
+    assert np.array_equal(crop, image[inside[0]][:, inside[1]])
     assert cut(image, np.array([0, 0, 80, 80], float), 32).shape == (32, 32, 3)
 
 

@@ -29,7 +29,7 @@ Task = Callable[[DictConfig, Invocation], Any]
 
 QUIET = (
     ".*LeafSpec.*is deprecated.*",
-    ".*overridden `on_after_batch_transfer`.*",
+    ".*overridden `(transfer_batch_to_device|on_after_batch_transfer)`.*",
     ".*does not have many workers.*",
     ".*number of training batches.*smaller than the logging interval.*",
     ".*WeightAveraging callback with a model that overrides.*",  # only to shard it, which averaging then refuses

@@ -43,10 +43,10 @@ def assemble(plain: Plain, prepared: Prepared, known: Prepared) -> Training:
     network = with_base(tree, base, known.manifest, allow, allowed_networks(plain["plugins"]))
     log.info("%s initialised from %s", plain["model"]["name"], network.initialised_from)
     manifest = shuffled(prepared.manifest, plain["seed"]) if plain["shuffle_labels"] else prepared.manifest
-    augment = build(plain["augment"], allow)
-    data = build(plain["data"]["loader"], allow)(manifest, network.input, augment=augment, seed=plain["seed"])
+    augment = build(plain["augment"], allow, "augment")
+    data = build(plain["data"]["loader"], allow, "loader")(manifest, network.input, augment=augment, seed=plain["seed"])
     card = Card(
-        network=base_tree(tree, base),
+        network=base_tree(tree, base, allow),
         input=input_to_dict(network.input),
         model=plain["model"]["name"],
         data=prepared.source.tag,
@@ -60,10 +60,11 @@ def assemble(plain: Plain, prepared: Prepared, known: Prepared) -> Training:
         is_baseline=network.is_baseline,
         outliers=None if prepared is known else _outlier_names(manifest.records),
     )
-    optimizer, scheduler = build(plain["optimizer"], allow), build(plain["scheduler"], allow)
+    optimizer = build(plain["optimizer"], allow, "optimizer")
+    scheduler = build(plain["scheduler"], allow, "scheduler")
     objective_tree, teacher = taught_objective(plain, prepared.manifest, allow)
     more = {"seed": plain["seed"], "augment": augment and augment.on_device, "card": card.to_plain(), **teacher}
-    objective = build(objective_tree, allow)(network, optimizer=optimizer, scheduler=scheduler, **more)
+    objective = build(objective_tree, allow, "objective")(network, optimizer=optimizer, scheduler=scheduler, **more)
     return Training(objective, data, card)
 
 
@@ -84,8 +85,8 @@ def make_trainer(plain: Plain, called: Invocation) -> tuple[pl.Trainer, Watched 
     """Build the trainer, and what reports to the search if its run is a trial of one."""
     allow = allowed(plain["plugins"])
     nodes = {"callbacks": plain["callbacks"] or {}, "logger": plain["logger"] or {}}
-    built = {key: [build(node, allow) for node in named.values() if node] for key, named in nodes.items()}
-    trainer = build(plain["trainer"], allow, **built)
+    built = {key: [build(node, allow, key) for node in named.values() if node] for key, named in nodes.items()}
+    trainer = build(plain["trainer"], allow, "trainer", **built)
     starts_others = trainer.strategy.launcher is not None and trainer.num_devices > 1
     if starts_others and called.launcher.endswith(".BasicLauncher"):
         raise DfdError(
@@ -106,7 +107,7 @@ def checkpoint_to_resume(plain: Plain, folder: Path, prepared: Prepared) -> Path
         return None
     resume = folder / CHECKPOINTS / "last.ckpt" if path == "last" else find_checkpoint(Path(path))
     card = Card.of(read_checkpoint(resume)[CARD])
-    built = base_tree(plain["model"]["network"], plain["model"].get("base"))
+    built = base_tree(plain["model"]["network"], plain["model"].get("base"), allowed(plain["plugins"]))
     if card.network != built:
         raise DfdError(
             f"{resume} is a checkpoint of another model ({card.network}), this run builds {built}: give the same "

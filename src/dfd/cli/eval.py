@@ -36,37 +36,54 @@ class Subject:
 
 def evaluate(cfg: DictConfig, called: Invocation) -> float:
     """Evaluate one checkpoint on one split of one or several datasets; return the (mean) headline value."""
-    from dfd.core.run_folder import find_checkpoint, run_of
-    from dfd.models.checkpoint import load_network
+    from dfd.evaluation.cross_report import report_cross
+    from dfd.evaluation.protocol import Protocol
 
-    choices = several_datasets(called)
-    protocol = _check(cfg, choices)
-    checkpoint = find_checkpoint(Path(cfg.run))
-    loaded = load_network(checkpoint, allowed_networks(cfg.plugins))
-    subject = Subject(loaded, run_of(checkpoint), runs.saved_config(checkpoint))
     if cfg.posthoc:
-        return _report_ood(cfg, subject, called)
-    if "base" in loaded.card.network:
+        return _report_ood(cfg, _subject(cfg), called)
+    evaluated = evaluate_datasets(cfg, called)
+    if not evaluated:  # one of the other processes, whose rows the first one has
+        return float("nan")
+    folders = [one.folder for one in evaluated]
+    if called.sweep is not None:
+        note_evaluations(called.sweep, folders)
+    if len(evaluated) == 1:
+        return evaluated[0].value
+    output = Path(cfg.output) if cfg.output else _subject_folder(cfg) / "eval"
+    return report_cross(output, folders, Protocol.of(OmegaConf.to_container(cfg.eval)))  # type: ignore[arg-type]
+
+
+def evaluate_datasets(cfg: DictConfig, called: Invocation) -> "list[Evaluated]":
+    """Score and report every dataset that `data=` names; return where the reports lie."""
+    choices = several_datasets(called)
+    _check(cfg, choices)
+    subject = _subject(cfg)
+    if "base" in subject.loaded.card.network:
         raise DfdError(
             f"{cfg.run} tells unknown data from known, not fake from real: evaluate it with "
             "posthoc=[abnormality,msp,knn]"
         )
     each = [_evaluate_dataset(one, subject, called, len(choices) > 1) for one in _per_dataset(cfg, choices, called)]
-    evaluated = [one for one in each if one is not None]
-    if not evaluated:  # one of the other processes, whose rows the first one has
-        return float("nan")
-    if called.sweep is not None:
-        note_evaluations(called.sweep, [one.folder for one in evaluated])
-    if len(evaluated) == 1:
-        return evaluated[0].value
-    from dfd.evaluation.cross_report import report_cross
-
-    output = Path(cfg.output) if cfg.output else subject.folder / "eval"
-    return report_cross(output, [one.folder for one in evaluated], protocol)
+    return [one for one in each if one is not None]
 
 
-def _check(cfg: DictConfig, choices: list[str]) -> Any:
-    """Refuse what cannot work before anything is scored; return the protocol."""
+def _subject(cfg: DictConfig) -> Subject:
+    from dfd.core.run_folder import find_checkpoint, run_of
+    from dfd.models.checkpoint import load_network
+
+    checkpoint = find_checkpoint(Path(cfg.run))
+    loaded = load_network(checkpoint, allowed_networks(cfg.plugins))
+    return Subject(loaded, run_of(checkpoint), runs.saved_config(checkpoint))
+
+
+def _subject_folder(cfg: DictConfig) -> Path:
+    from dfd.core.run_folder import find_checkpoint, run_of
+
+    return run_of(find_checkpoint(Path(cfg.run)))
+
+
+def _check(cfg: DictConfig, choices: list[str]) -> None:
+    """Refuse what cannot work before anything is scored."""
     from dfd.data.corrupt import strength
     from dfd.evaluation.protocol import Protocol
     from dfd.training.device_errors import check_device
@@ -81,9 +98,9 @@ def _check(cfg: DictConfig, choices: list[str]) -> Any:
         raise DfdError(f"roots.{name}: no such dataset in data={choices}{did_you_mean(name, choices)}")
     if cfg.corruption.kinds and not cfg.corruption.levels:
         raise DfdError(f"corruption.kinds={list(cfg.corruption.kinds)}: say how strong, corruption.levels=[1,2,3,4,5]")
-    if cfg.corruption.kinds and build(trainer, allowed(cfg.plugins), logger=False).world_size > 1:
+    if cfg.corruption.kinds and build(trainer, allowed(cfg.plugins), "trainer", logger=False).world_size > 1:
         raise DfdError("corruption= is scored by one process: add trainer.devices=1")
-    return Protocol.of(OmegaConf.to_container(cfg.eval))  # type: ignore[arg-type]
+    Protocol.of(OmegaConf.to_container(cfg.eval))  # type: ignore[arg-type]
 
 
 def several_datasets(called: Invocation) -> list[str]:
@@ -107,7 +124,7 @@ def _evaluate_dataset(cfg: DictConfig, subject: Subject, called: Invocation, of_
     prepared, data_cfg = _prepare(cfg, subject, called)
     network, card, run = subject.loaded.network, subject.loaded.card, subject.folder
     data_cfg["loader"] |= {key: data_cfg["crops"][key] for key in SHOWN_IN_CROPS if key in (data_cfg["crops"] or {})}
-    data = build(data_cfg["loader"], allowed(cfg.plugins))(prepared.manifest, network.input)
+    data = build(data_cfg["loader"], allowed(cfg.plugins), "loader")(prepared.manifest, network.input)
     protocol = called.choice("eval")
     name = f"{prepared.source.tag}-{cfg.split}" + ("" if protocol in (None, "video") else f"-{protocol}")
     folder = run / "eval" / name

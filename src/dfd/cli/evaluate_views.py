@@ -63,7 +63,7 @@ def _corrupted(task: Task, corruption: Mapping[str, Any], facts: Mapping[str, An
     data, allow = task.options["data"], allowed(task.options["plugins"])
 
     def table_of(manifest: Manifest) -> Any:
-        changed = build(data["loader"], allow)(manifest, task.loaded.network.input)
+        changed = build(data["loader"], allow, "loader")(manifest, task.loaded.network.input)
         rows = score_split(task.loaded.network, changed, task.split, task.trainer)
         return prediction_table(rows, changed.records(task.split))
 

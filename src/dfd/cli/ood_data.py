@@ -2,7 +2,7 @@
 
 import inspect
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from dfd.cli.invocation import Invocation
-from dfd.core.build import locate
+from dfd.core.build import Allowed, locate
 from dfd.core.errors import DfdError
 from dfd.core.manifest import Manifest
 from dfd.core.records import FAKE, REAL, Record
@@ -26,7 +26,7 @@ SHOWN_ALIKE = ("view_margin", "align", "eval_frames", "sampling")
 def id_and_ood(
     known_node: dict[str, Any],
     data_dir: Path,
-    allow: tuple[str, ...],
+    allow: Allowed,
     called: Invocation,
     given: dict[str, Any] | None = None,
     crops: Mapping[str, Any] | None = None,
@@ -56,15 +56,15 @@ def id_and_ood(
     return IdOodData(known, _unseen(strange, known.manifest), known_node, node, allow)
 
 
-def part_of(whole: Mapping[str, Any], part: str, allow: Sequence[str]) -> dict[str, Any]:
+def part_of(whole: Mapping[str, Any], part: str, allow: Allowed) -> dict[str, Any]:
     """Return a data configuration that asks its index for one part, where it knows parts."""
     node: dict[str, Any] = deepcopy(dict(whole))
-    if node["index"] and "part" in inspect.signature(locate(node["index"]["_target_"], allow)).parameters:
+    if node["index"] and "part" in inspect.signature(locate(node["index"]["_target_"], allow, "index")).parameters:
         node["index"]["part"] = part
     return node
 
 
-def outliers_for(prepared: Prepared, plain: Mapping[str, Any], data_dir: Path, allow: tuple[str, ...]) -> Prepared:
+def outliers_for(prepared: Prepared, plain: Mapping[str, Any], data_dir: Path, allow: Allowed) -> Prepared:
     """Return what an abnormality module trains on: known records (0) and outliers (1), synthetic and of other sources.
 
     The test split is left out: nothing strange that is tested on may be seen.
@@ -110,7 +110,7 @@ def _unseen(strange: Prepared, known: Manifest) -> Prepared:
     return replace(strange, manifest=Manifest(tuple(kept), strange.manifest.folder))
 
 
-def _real_outliers(node: Mapping[str, Any], data_dir: Path, allow: tuple[str, ...]) -> list[Record]:
+def _real_outliers(node: Mapping[str, Any], data_dir: Path, allow: Allowed) -> list[Record]:
     asked = node["index"] or {}
     if not asked.get("outliers"):
         return []

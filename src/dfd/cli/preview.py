@@ -28,9 +28,11 @@ def draw(cfg: DictConfig, called: Invocation) -> None:
         scale_down(cfg, called)
     plain: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     prepared = prepare_data(plain["data"], data_dir, allow)
-    network = build(without_weights(plain["model"]["network"]), allow)
-    augment = build(plain["augment"], allow)
-    data = build(plain["data"]["loader"], allow)(prepared.manifest, network.input, augment=augment, seed=cfg.seed)
+    network = build(without_weights(plain["model"]["network"]), allow, "network")
+    augment = build(plain["augment"], allow, "augment")
+    data = build(plain["data"]["loader"], allow, "loader")(
+        prepared.manifest, network.input, augment=augment, seed=cfg.seed
+    )
     path = Path(cfg.paths.output_dir) / "previews" / f"{prepared.source.tag}_{cfg.model.name}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(path), cv2.cvtColor(preview(data), cv2.COLOR_RGB2BGR))

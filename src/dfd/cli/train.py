@@ -132,7 +132,7 @@ def _test(plain: "Plain", prepared: "Prepared", folder: Path, facts: dict[str, A
     from dfd.models.checkpoint import load_network
 
     loaded = load_network(folder, allowed_networks(plain["plugins"]))
-    data = build(plain["data"]["loader"], allowed(plain["plugins"]))(prepared.manifest, loaded.network.input)
+    data = build(plain["data"]["loader"], allowed(plain["plugins"]), "loader")(prepared.manifest, loaded.network.input)
     where = folder / "eval" / f"{prepared.source.tag}-test"
     facts = facts | {"checkpoint": str(loaded.path)}
     return evaluate_after_training(

@@ -1,85 +1,72 @@
-"""Build objects from plain trees of `_target_` and arguments, out of an allow-list; check trees without building."""
+"""Build objects from plain trees of `_target_` and arguments; check trees without building anything."""
 
-import importlib
 import inspect
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from dfd.core.errors import DfdError, did_you_mean
+from dfd.core.slots import SLOTS, Allowed, allowed, allowed_networks
+
+__all__ = ["Allowed", "allowed", "allowed_networks", "build", "check", "locate"]
 
 TARGET, PARTIAL = "_target_", "_partial_"
-OWN = ("dfd.",)
 PLAIN = (str, bool, int, float)
-LIBRARIES = ("pytorch_lightning.", "torch.optim.", "albumentations.", "torchvision.transforms.v2.")
+OWN = Allowed()
 
 
-def allowed(plugins: Iterable[str]) -> tuple[str, ...]:
-    """Return what a configuration may build: our own classes, those we build upon, and those of the user's plugins."""
-    return ("dfd.", *LIBRARIES, *(f"{name}." for name in plugins))
-
-
-def allowed_networks(plugins: Iterable[str]) -> tuple[str, ...]:
-    """Return what a checkpoint may build: networks, ours and those of the user's plugins."""
-    return ("dfd.models.", *(f"{name}." for name in plugins))
-
-
-def build(tree: Any, allow: Sequence[str] = OWN, **overrides: Any) -> Any:
+def build(tree: Any, allow: Allowed = OWN, slot: str | None = None, /, **overrides: Any) -> Any:
     """Build what a tree describes: `{"_target_": "dfd.models.meso.MesoInception4", "size": 128}`.
 
-    Nested trees are built first; `_partial_: true` gives a `functools.partial`. Only targets whose dotted path starts
-    with a prefix in `allow` are imported, so that a checkpoint cannot name arbitrary code.
+    Nested trees are built first; `_partial_: true` gives a `functools.partial`. `slot` says what is expected here
+    ("network", "index", ...); a tree cannot name anything else, nor anything that `allow` does not admit.
     """
+    admitted = allow if slot is None else allow.only(slot)
     if isinstance(tree, Mapping):
-        values = {key: build(value, allow) for key, value in tree.items() if key not in (TARGET, PARTIAL)}
+        values = {key: build(value, admitted) for key, value in tree.items() if key not in (TARGET, PARTIAL)}
         if TARGET not in tree:
             return values
-        target = locate(tree[TARGET], allow)
+        target = admitted.locate(tree[TARGET])
         kwargs = values | overrides
         return partial(target, **kwargs) if tree.get(PARTIAL) else target(**kwargs)
     if isinstance(tree, (list, tuple)):
-        return [build(value, allow) for value in tree]
+        return [build(value, admitted) for value in tree]
     return tree
 
 
-def locate(path: str, allow: Sequence[str] = OWN) -> Callable[..., Any]:
-    """Import the object at a dotted path, if the allow-list lets it in."""
-    if not path.startswith(tuple(allow)):
-        raise DfdError(
-            f"{path} may not be built here: allowed are {', '.join(allow)}* (a package of your own: plugins=[name])"
-        )
-    module_name, _, name = path.rpartition(".")
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        raise DfdError(f"cannot import {module_name!r} for _target_ {path}: {error}") from error
-    if not hasattr(module, name):
-        raise DfdError(f"{module_name} has no {name!r}{did_you_mean(name, dir(module))}")
-    return getattr(module, name)
+def locate(path: str, allow: Allowed = OWN, slot: str | None = None) -> Callable[..., Any]:
+    """Import the class or function at a dotted path, if it may be built here."""
+    return (allow if slot is None else allow.only(slot)).locate(path)
 
 
-def check(tree: Any, allow: Sequence[str] = OWN, where: str = "") -> None:
+def check(tree: Any, allow: Allowed = OWN, where: str = "") -> None:
     """Bind every `_target_` of a tree to its signature, without building anything.
 
-    Unknown arguments and values of a wrong plain type are errors that name the place in the configuration. Missing
-    arguments are none: some are only known when the object is built.
+    What stands under a slot's name (`data.index`, `model.network`, ...) must be of that kind. Unknown arguments and
+    values of a wrong plain type are errors that name the place in the configuration. Missing arguments are not: some
+    are only known when the object is built.
     """
-    for place, node in _targets(tree, where):
-        target = locate(node[TARGET], allow)
+    for place, slot, node in _targets(tree, where):
+        try:
+            target = locate(node[TARGET], allow, slot)
+        except DfdError as error:
+            raise DfdError(f"{place}: {error}") from error
         arguments = {key: value for key, value in node.items() if key not in (TARGET, PARTIAL)}
         _check_arguments(target, arguments, place)
 
 
-def _targets(tree: Any, where: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _targets(tree: Any, place: str, slot: str | None = None) -> Iterator[tuple[str, str | None, Mapping[str, Any]]]:
+    """Yield (place, slot, node) of every node with a `_target_`; the outermost slot on the way holds for all below."""
     if isinstance(tree, Mapping):
         if TARGET in tree:
-            yield where, tree
+            yield place, slot, tree
         for key, value in tree.items():
-            yield from _targets(value, f"{where}.{key}" if where else str(key))
+            inner = slot or (key if key in SLOTS else None)
+            yield from _targets(value, f"{place}.{key}" if place else str(key), inner)
     elif isinstance(tree, (list, tuple)):
         for position, value in enumerate(tree):
-            yield from _targets(value, f"{where}[{position}]")
+            yield from _targets(value, f"{place}[{position}]", slot)
 
 
 def _check_arguments(target: Callable[..., Any], arguments: Mapping[str, Any], place: str) -> None:

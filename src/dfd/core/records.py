@@ -75,10 +75,11 @@ class InputSpec:
 
 @dataclass(frozen=True)
 class TalkInput:
-    """A talking face: `frames` pictures at a steady rate, and the sound under exactly these frames.
+    """A talking face: `frames` pictures at a steady rate, and the sound under these frames.
 
-    A network sees pixels (N, frames, 3, size, size) and mono sound (N, samples). In training it sees `windows`
-    windows of a video at random; in evaluation one every `stride` frames, or `windows` where stride is 0.
+    A network sees pixels (N, frames, 3, size, size) and mono sound (N, samples), which begins `margin` frames before
+    the pictures and ends as long after them. In training it sees `windows` windows of a video at random; in evaluation
+    one every `stride` frames, or `windows` where stride is 0.
     """
 
     size: int = 224
@@ -89,12 +90,13 @@ class TalkInput:
     stride: int = 0
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
+    margin: int = 0
     kind: Literal["talk"] = field(default="talk", init=False)
 
     @property
     def samples(self) -> int:
-        """How many samples of sound lie under one window."""
-        return round(self.frames * self.sample_rate / self.fps)
+        """How many samples of sound a view has."""
+        return round((self.frames + 2 * self.margin) * self.sample_rate / self.fps)
 
 
 class FeatureStream(NamedTuple):

@@ -22,10 +22,14 @@ class Batch(TypedDict):
 
 
 class TalkBatch(TypedDict):
-    """Windows of talking faces: pixels (N, T, 3, H, W) as in `Batch`, and mono sound (N, samples) in [-1, 1]."""
+    """Views of talking faces: pixels (N, T, 3, H, W) as in `Batch`, and mono sound (N, samples) in [-1, 1].
+
+    length: (N,) int64, frames that are the clip's own; where it is shorter than a view, its last frame is repeated.
+    """
 
     pixels: Tensor
     sound: Tensor
+    length: Tensor
     label: Tensor
     video: Tensor
     t: Tensor
@@ -79,13 +83,21 @@ class Localised(NamedTuple):
     """What a localiser answers for P points in time, those of all levels of its pyramid one after another.
 
     `logits` (N, P, C) say how forged it is around a point, `offsets` (N, P, 2) how far the stretch reaches back and
-    forth from it, in strides of the point's level, `valid` (N, P) which points lie within the video.
+    forth from it, in strides of the point's level, `valid` (N, P) which points lie within the video. Some networks also
+    give the logits of distributions `bins` (N, P, 2, K) that offsets are the means of, logits of the IoU that a point's
+    stretch will have, `quality` (N, P), logits of which stream was forged, `streams` (N, P, 2) for video and audio; and
+    of the whole sequence its distance from what was rebuilt of it, `error` (N,), and a logit, `video` (N,).
     """
 
     logits: Tensor
     features: Tensor
     offsets: Tensor
     valid: Tensor
+    bins: Tensor | None = None
+    quality: Tensor | None = None
+    streams: Tensor | None = None
+    error: Tensor | None = None
+    video: Tensor | None = None
 
 
 class Reconstructed(NamedTuple):

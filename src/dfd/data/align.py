@@ -7,7 +7,7 @@ import numpy as np
 
 from dfd.data.crops import CROP_BOX, FACE_BOX, LANDMARKS
 
-VERSION = 2  # of what is shown: raise it when the pixels change
+VERSION = 3  # of what is shown: raise it when the pixels change
 
 # eyes, nose and corners of the mouth in a face of 112 pixels, as ArcFace (Deng et al. 2019) lays them
 TEMPLATE = np.array(
@@ -102,4 +102,4 @@ def _warped(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
         matrix, scale = np.hstack([matrix[:, :2] * factor, matrix[:, 2:]]), scale * 2
     # places are told from the corner of the first pixel, OpenCV warps from its centre
     matrix = matrix + [[0, 0, row[:2].sum() / 2 - 0.5] for row in matrix]
-    return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)

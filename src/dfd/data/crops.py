@@ -1,9 +1,10 @@
 """One video's face crops in one plain ZIP: a table of frames and an image per face that was found.
 
-`frames.csv` has a row per picked frame: number, seconds, whether a face is there, its track, confidence, face box and
-crop box in frame pixels, five landmarks; further faces of the same frames have further rows, under another track. A
-frame without a face keeps its row, so that consecutive stays true. Images are stored, not deflated, under the frame's
-number: any frame is one seek away and any tool opens the file.
+`frames.csv` has a row per kept frame: number, seconds, whether a face is there (valid), its track, confidence, face box
+and crop box in frame pixels, five landmarks, and whether the detector found the face on this very frame (detected) or
+its values are interpolated. Further people have further rows, under another track. A frame without a face keeps its
+row, so that consecutive frames stay consecutive. Images are stored, not deflated, under the frame's number: any frame
+is one seek away and any tool opens the file.
 """
 
 import io
@@ -24,7 +25,17 @@ from dfd.core.errors import DfdError
 LANDMARKS = tuple(f"l{axis}{point}" for point in range(5) for axis in "xy")
 FACE_BOX = ("x0", "y0", "x1", "y1")
 CROP_BOX = ("cx0", "cy0", "cx1", "cy1")
-COLUMNS = ("frame", "t", "valid", "track", "confidence", *FACE_BOX, *CROP_BOX, *LANDMARKS)
+OLDER = (
+    "frame",
+    "t",
+    "valid",
+    "track",
+    "confidence",
+    *FACE_BOX,
+    *CROP_BOX,
+    *LANDMARKS,
+)  # of containers before `detected`
+COLUMNS = (*OLDER, "detected")
 TABLE = "frames.csv"
 
 Table = Mapping[str, np.ndarray]
@@ -138,9 +149,10 @@ def _to_csv(table: Table) -> str:
 
 def _from_csv(data: bytes) -> dict[str, np.ndarray]:
     header, _, body = data.decode().partition("\n")
-    if tuple(header.strip().split(",")) != COLUMNS:
+    columns = tuple(header.strip().split(","))
+    if columns not in (COLUMNS, OLDER):
         raise ValueError(f"unknown columns in {TABLE}")
-    values = np.array(body.replace("\n", ",").rstrip(",").split(","), np.float64).reshape(-1, len(COLUMNS))
-    table = dict(zip(COLUMNS, values.T, strict=True))
-    kinds = {"frame": np.int64, "valid": bool, "track": np.int64}
+    values = np.array(body.replace("\n", ",").rstrip(",").split(","), np.float64).reshape(-1, len(columns))
+    table = {"detected": np.zeros(len(values)), **dict(zip(columns, values.T, strict=True))}
+    kinds = {"frame": np.int64, "valid": bool, "track": np.int64, "detected": bool}
     return {name: column.astype(kinds.get(name, np.float64)) for name, column in table.items()}

@@ -8,23 +8,35 @@ from torch.utils.data import Sampler
 
 from dfd.data.views import Visit
 
-Balance = Literal["balanced", "natural", "undersample"]
+Balance = Literal["balanced", "natural", "undersample", "stratified"]
 
 
 def epoch_order(labels: np.ndarray, visits: int, balance: Balance, generator: np.random.Generator) -> np.ndarray:
     """Return the videos of one epoch, `visits` times as many as there are, shuffled.
 
-    "natural" visits every video equally often; "balanced" gives each class the same number of visits and every video
-    of a class the same number but for one; "undersample" visits every video of the rarer class `visits` times, and as
-    many of the other, drawn anew each epoch.
+    "natural" visits every video equally often, and so does "stratified", which spreads the classes evenly over the
+    epoch: a batch holds each class to within two of its share. "balanced" gives each class the same number of visits
+    and every video of a class the same number but for one; "undersample" visits every video of the rarer class `visits`
+    times, and as many of the other, drawn anew each epoch.
     """
     total = epoch_length(labels, visits, balance)
     if balance == "natural":
         return np.concatenate([generator.permutation(len(labels)) for _ in range(visits)])
+    if balance == "stratified":
+        return np.concatenate([_spread(generator.permutation(len(labels)), labels, generator) for _ in range(visits)])
     classes = [np.flatnonzero(labels == label) for label in np.unique(labels)]
     shares = [total // len(classes) + (position < total % len(classes)) for position in range(len(classes))]
     drawn = [_cycle(members, share, generator) for members, share in zip(classes, shares, strict=True)]
     return generator.permutation(np.concatenate(drawn))
+
+
+def _spread(order: np.ndarray, labels: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Reorder videos so that every class comes at a steady pace, each a random part of a step early."""
+    place = np.empty(len(order))
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels[order] == label)
+        place[members] = (np.arange(len(members)) + generator.random()) / len(members)
+    return order[np.argsort(place, kind="stable")]
 
 
 def epoch_length(labels: np.ndarray, visits: int, balance: Balance) -> int:

@@ -69,6 +69,12 @@ class Picture:
         small = self._convert.reformat(self._frame, width, height, "rgb24", interpolation=kind).to_ndarray()
         return self._upright(small)
 
+    def grey(self) -> np.ndarray:
+        """Return brightness (H, W) uint8, upright; in 64 x 64 pixels where that needs a conversion."""
+        if self._frame.format.name in PLANAR:
+            return np.rot90(_samples(self._frame.planes[0])[:, : self._frame.width], self._turns)
+        return np.rot90(self._convert.reformat(self._frame, 64, 64, "gray").to_ndarray(), self._turns)
+
     def region(self, x0: int, y0: int, x1: int, y1: int) -> np.ndarray:
         """Return a part of the frame; the same pixels as `rgb()[y0:y1, x0:x1]`, at the cost of that part."""
         if self._turns or self._frame.format.name not in PLANAR:

@@ -10,7 +10,7 @@ import pandas as pd
 from dfd.core.errors import DfdError, did_you_mean
 from dfd.core.predictions import tidy
 from dfd.metrics.measures import names as metric_names
-from dfd.metrics.pooling import How, pool_scores
+from dfd.metrics.pooling import How, pool_scores, rounded
 
 Level = Literal["video", "track", "clip", "frame"]
 NoFace = Literal["exclude", "abstain", "half"]
@@ -122,8 +122,11 @@ def by_video(table: pd.DataFrame, protocol: Protocol | None = None) -> pd.DataFr
         return pooled(table, UNIT, protocol)
     people = by_track(table, protocol)
     videos = pooled(people, UNIT, protocol)
-    joined = people.groupby(list(UNIT), sort=True)["score"].agg(protocol.tracks)
-    return videos.assign(score=joined.to_numpy(), rows=people.groupby(list(UNIT), sort=True)["rows"].sum().to_numpy())
+    of_video = people.groupby(list(UNIT), sort=True)
+    joined = of_video["score"].agg(protocol.tracks)
+    return videos.assign(
+        score=rounded(joined.to_numpy()), rows=people.groupby(list(UNIT), sort=True)["rows"].sum().to_numpy()
+    )
 
 
 def by_track(table: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from dfd.core.bank import Fitted
+from dfd.core.build import Allowed
 from dfd.core.card import Card
 from dfd.core.cores import cores
 from dfd.core.errors import DfdError
@@ -76,7 +77,7 @@ class Engine:
         ood: str | None = None,
         explain: bool = False,
         batch_size: int = 32,
-        networks: Sequence[str] = NETWORKS,
+        networks: Allowed = NETWORKS,
     ) -> "Engine":
         """Load a run folder or a checkpoint, or several, ready to judge.
 

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from dfd.core.bank import FeatureBank, Fitted, Head
-from dfd.core.build import build
+from dfd.core.build import Allowed, build
 from dfd.core.errors import DfdError
 from dfd.core.manifest import Manifest
 from dfd.core.records import Record
@@ -43,7 +43,7 @@ class IdOodData:
     ood: Prepared
     id_node: dict[str, Any]
     ood_node: dict[str, Any]
-    allow: tuple[str, ...]
+    allow: Allowed
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def make_roles(data: IdOodData, network: Detector, options: Mapping[str, Any]) -
 
     def role(node: Mapping[str, Any], prepared: Prepared, split: str, records: Sequence[Record]) -> Role:
         manifest = Manifest(tuple(records), prepared.manifest.folder)
-        return Role(build(node["loader"], data.allow)(manifest, network.input), split)
+        return Role(build(node["loader"], data.allow, "loader")(manifest, network.input), split)
 
     def of_known(split: str, records: Sequence[Record]) -> Role:
         return role(data.id_node, data.id, split, records)

@@ -5,6 +5,7 @@ et al., "Audio-Visual Synchronisation in the wild", BMVC 2021. Original code: cf
 names are kept (`vis_enc`, `aud_enc`, `transformer`, the misspelt embeddings), so that its weights load as they are.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,6 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dfd.core.errors import DfdError
+from dfd.core.records import TalkInput
+from dfd.core.tensors import Output
+from dfd.models.base import Synchroniser
 from dfd.models.mel import LogMel
 
 RATE = 16_000
@@ -36,7 +40,7 @@ class Widths:
 
 VARIANTS = {
     "base": Widths((64, 64, 128, 256, 512), (64, 192, 384, 256, 256, 512), 512, 4, 128, 3, 512),
-    "tiny": Widths((12, 12, 16, 24, 48), (12, 24, 32, 32, 32, 48), 48, 2, 24, 2, 96),
+    "tiny": Widths((12, 12, 16, 24, 48), (12, 24, 32, 32, 32, 48), 48, 2, 24, 2, 48),
 }
 
 
@@ -135,10 +139,10 @@ class Attention(nn.Module):
         self.to_qkv = nn.Linear(dim, 3 * heads * head, bias=False)
         self.to_out = nn.Sequential(nn.Linear(heads * head, dim), nn.Dropout(dropout))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Let every token look at every token."""
+    def forward(self, x: Tensor, first: int | None = None) -> Tensor:
+        """Let every token, or the `first` ones alone, look at every token."""
         q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in self.to_qkv(x).chunk(3, -1))
-        return self.to_out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+        return self.to_out(F.scaled_dot_product_attention(q[:, :, :first], k, v).transpose(1, 2).flatten(2))
 
 
 class FeedForward(nn.Module):
@@ -163,13 +167,14 @@ class PreNorm(nn.Module):
         self.norm = nn.LayerNorm(dim)
         self.fn = fn
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Add what the branch finds."""
-        return x + self.fn(self.norm(x))
+    def forward(self, x: Tensor, first: int | None = None) -> Tensor:
+        """Add what the branch finds; with `first`, for so many tokens alone."""
+        normal = self.norm(x)
+        return x[:, :first] + (self.fn(normal) if first is None else self.fn(normal, first))
 
 
 class Encoder(nn.Module):
-    """Blocks of attention and feed-forward."""
+    """Blocks of attention and feed-forward; of the last one only what becomes of the first token is asked for."""
 
     def __init__(self, widths: Widths, dropout: float) -> None:
         super().__init__()
@@ -184,11 +189,11 @@ class Encoder(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Run all blocks."""
-        for layer in self.layers:
-            for part in layer:  # type: ignore[attr-defined]
-                x = part(x)
-        return x
+        """Tokens (P, N, D) to what the first of them has become, (P, D)."""
+        for number, layer in enumerate(self.layers, 1):
+            attend, think = layer.children()
+            x = think(attend(x, 1) if number == len(self.layers) else attend(x))
+        return x[:, 0]
 
 
 class Fusion(nn.Module):
@@ -218,7 +223,7 @@ class Fusion(nn.Module):
     def forward(self, visual: Tensor, audio: Tensor) -> Tensor:
         """Score pairs of tokens (P, 5, D) and (P, 4, D): logits (P,)."""
         tokens = torch.cat([self.cls_token.expand(len(visual), -1, -1), audio, visual], 1)
-        return self.mlp_head(self.transformer(tokens)[:, 0])[:, 0]
+        return self.mlp_head(self.transformer(tokens))[:, 0]
 
     def _tokens(self, features: Tensor) -> Tensor:
         # the original reshapes where it means to transpose; its weights were trained that way
@@ -227,21 +232,19 @@ class Fusion(nn.Module):
         return features.transpose(1, 2)
 
 
-class AVSync(nn.Module):
-    """Scores of lips against sound at every delay of a range, for every window of a clip.
-
-    Frames are RGB in [0, 1], a face crop of `size` a side; sound is 16 kHz in [-1, 1]. The published weights see pixels
-    of 0 to 255 and samples of 16-bit integers (`published: true`); `region` is the part of the crop that is looked at
-    (top, bottom, left, right, as shares).
+class AVSync(Synchroniser):
+    """Scores of lips against sound at every delay of a range, for every window of a view.
 
     Args:
         variant: "base" is the published network, "tiny" trains on two cores.
         size: of the face crop.
-        region: what of the crop is seen; the whole of it by default.
+        region: what of the crop is seen (top, bottom, left, right, as shares); the whole of it by default.
         reach: delays of up to so many frames either way.
         window: frames that are seen at once.
+        frames: of a view; it has `frames - window + 1` windows.
+        windows: views of a video in one visit of training.
         token_layout: "legacy" as in the published weights, "transpose" as was meant.
-        published: numbers as the published weights want them.
+        published: pixels from 0 to 255 and samples of 16-bit integers, as the published weights want them.
         dropout: of the transformer.
     """
 
@@ -249,36 +252,35 @@ class AVSync(nn.Module):
         self,
         variant: str = "base",
         size: int = 224,
-        region: tuple[float, float, float, float] = (0.0, 1.0, 0.0, 1.0),
+        region: Sequence[float] = (0.0, 1.0, 0.0, 1.0),
         reach: int = 15,
         window: int = 5,
+        frames: int = 30,
+        windows: int = 1,
         token_layout: TokenLayout = "transpose",
         published: bool = False,
         dropout: float = 0.1,
     ) -> None:
-        super().__init__()
         if variant not in VARIANTS:
             raise DfdError(f"model.network.variant={variant}: choose from {', '.join(VARIANTS)}")
+        mean, std = ((0.0,) * 3, (1 / 255,) * 3) if published else ((0.5,) * 3, (0.25,) * 3)
+        stride = frames - window + 1
+        input = TalkInput(size, frames, windows=windows, stride=stride, mean=mean, std=std, margin=reach)
+        super().__init__(input, tuple((delay - reach) / FPS for delay in range(2 * reach + 1)))
         widths = VARIANTS[variant]
-        self.size, self.reach, self.window, self.published = size, reach, window, published
+        self.reach, self.window, self.features = reach, window, 2 * widths.dim
         top, bottom, left, right = (round(share * size) for share in region)
         self.region = slice(top, bottom), slice(left, right)
-        grid = tuple(-(-(last - first) // 16) for first, last in ((top, bottom), (left, right)))
+        grid = -(-(bottom - top) // 16), -(-(right - left) // 16)
         self.mel = LogMel(scale=32768.0, floor=1e-20) if published else LogMel(floor=1e-4)
         self.vis_enc = VisualEncoder(widths.visual)
         self.aud_enc = AudioEncoder(widths.audio)
-        self.transformer = Fusion(widths, window, grid, token_layout, dropout)  # type: ignore[arg-type]
-
-    @property
-    def delays(self) -> int:
-        """How many delays are told apart."""
-        return 2 * self.reach + 1
+        self.transformer = Fusion(widths, window, grid, token_layout, dropout)
 
     def see(self, pixels: Tensor) -> Tensor:
         """Frames (B, T, 3, H, W) to visual tokens (B, T - 4, 5, D): frame-wise stages once a frame, others a window."""
         batch, count = pixels.shape[:2]
-        shown = pixels.flatten(0, 1)[..., self.region[0], self.region[1]]
-        shown = shown * 255.0 if self.published else (shown - 0.5) / 0.25
+        shown = self.normalised(pixels[..., self.region[0], self.region[1]]).flatten(0, 1)
         maps = self.vis_enc.frames(shown).unflatten(0, (batch, count))
         windows = maps.unfold(1, self.window, 1).movedim(-1, 3).flatten(0, 1)  # (B * W, C, 5, h, w)
         return self.transformer.visual_tokens(self.vis_enc.windows(windows)).unflatten(0, (batch, -1))
@@ -289,25 +291,41 @@ class AVSync(nn.Module):
         mels = self.mel(windows).flatten(0, 1).unsqueeze(1)
         return self.transformer.audio_tokens(self.aud_enc(mels)).unflatten(0, (len(sound), -1))
 
-    def fuse(self, visual: Tensor, audio: Tensor, shift: int = 0) -> Tensor:
-        """Score visual windows (B, W, 5, D) with the audio windows (B, W + 30 + 2 m, 4, D) around them: (B, W, 31).
+    def around(self, visual: Tensor, audio: Tensor, shift: Tensor | int = 0) -> Tensor:
+        """Return the audio windows at every delay around each visual window, (B, W, 31, 4, D).
 
-        The audio begins `reach + m` frames before the pictures; `shift`, of at most m frames, takes the sound that
-        comes so much later, as if it had been moved to be earlier.
+        The audio begins `reach + m` frames before the pictures; `shift`, of at most m frames (one, or one per view),
+        takes the sound that comes so much later, as if it had been moved to be earlier.
         """
+        shift = torch.as_tensor(shift, device=visual.device).expand(len(visual))
         first = (audio.shape[1] - visual.shape[1]) // 2 - self.reach + shift
-        if first < 0 or first + visual.shape[1] + 2 * self.reach > audio.shape[1]:
-            raise DfdError(f"shift={shift}: the sound given does not reach that far beyond the pictures")
-        around = audio[:, first : first + visual.shape[1] + 2 * self.reach].unfold(1, self.delays, 1).movedim(-1, 2)
-        pairs = visual.unsqueeze(2).expand(-1, -1, self.delays, -1, -1)
-        return self.transformer(pairs.flatten(0, 2), around.flatten(0, 2)).view(*visual.shape[:2], self.delays)
+        if int(first.min()) < 0 or int(first.max()) + visual.shape[1] + 2 * self.reach > audio.shape[1]:
+            raise DfdError(f"shift={shift.tolist()}: the sound given does not reach that far beyond the pictures")
+        places = torch.arange(visual.shape[1], device=visual.device)[:, None]
+        places = places + torch.arange(len(self.delays), device=visual.device)
+        return audio[torch.arange(len(audio), device=audio.device)[:, None, None], first[:, None, None] + places]
 
-    def forward(self, pixels: Tensor, sound: Tensor) -> Tensor:
-        """Return logits (B, T - 4, 31): index k is a delay of k - 15 frames.
+    def compare(self, visual: Tensor, audio: Tensor) -> Tensor:
+        """Logits (B, W, K) of visual windows (B, W, 5, D), each with K audio windows (B, W, K, 4, D) of its own."""
+        pairs = visual.unsqueeze(2).expand(-1, -1, audio.shape[2], -1, -1)
+        return self.transformer(pairs.flatten(0, 2), audio.flatten(0, 2)).view(audio.shape[:3])
+
+    def fuse(self, visual: Tensor, audio: Tensor, shift: Tensor | int = 0) -> Tensor:
+        """Logits (B, W, 31) of visual windows with the sound around them, moved by `shift` frames."""
+        return self.compare(visual, self.around(visual, audio, shift))
+
+    def describe(self, visual: Tensor, audio: Tensor, shift: Tensor | int = 0) -> Tensor:
+        """Return what the networks see and hear at a delay of 0, (B, W, 2 D): the maxima over tokens."""
+        heard = self.around(visual, audio, shift)[:, :, self.reach]
+        return torch.cat([visual.amax(2), heard.amax(2)], 2)
+
+    def forward(self, pixels: Tensor, sound: Tensor) -> Output:
+        """Return logits (B, T - 4, 31), of which index k is a delay of k - 15 frames, and features (B, T - 4, 2 D).
 
         Pixels are (B, T, 3, H, W); the sound (B, (T + 30 + 2 m) * 640) begins 15 + m frames before them.
         """
-        return self.fuse(self.see(pixels), self.hear(sound))
+        visual, audio = self.see(pixels), self.hear(sound)
+        return Output(self.fuse(visual, audio), self.describe(visual, audio))
 
 
 def naive_delays(network: AVSync, pixels: Tensor, sound: Tensor) -> Tensor:
@@ -316,7 +334,7 @@ def naive_delays(network: AVSync, pixels: Tensor, sound: Tensor) -> Tensor:
     for start in range(pixels.shape[1] - network.window + 1):
         clip = pixels[:, start : start + network.window]
         row = []
-        for delay in range(network.delays):
+        for delay in range(len(network.delays)):
             heard = sound[:, (start + delay) * HOP : (start + delay + network.window) * HOP]
             row.append(network.transformer(network.see(clip)[:, 0], network.hear(heard)[:, 0]))
         logits.append(torch.stack(row, 1))

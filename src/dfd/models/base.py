@@ -169,8 +169,28 @@ class Synchroniser(PixelNetwork):
         self.delays = delays
 
     def forward(self, pixels: Tensor, sound: Tensor) -> Output:
-        """Judge windows: pixels (N, T, 3, H, W) in [0, 1] and mono sound (N, samples); logits (N, delays)."""
+        """Judge windows: pixels (N, T, 3, H, W) in [0, 1] and mono sound (N, samples).
+
+        Logits are (N, delays), or (N, W, delays) for the W windows of a view that begin at its first W frames.
+        """
         raise NotImplementedError
+
+
+class TalkDetector(PixelNetwork):
+    """A network that judges a talking face by pictures and sound."""
+
+    input: TalkInput
+
+    def __init__(self, input: TalkInput, initialised_from: str = "random weights") -> None:
+        super().__init__(input, initialised_from)
+
+    def forward(self, pixels: Tensor, sound: Tensor, length: Tensor | None = None) -> Output:
+        """Judge views: pixels (N, T, 3, H, W) in [0, 1], of which `length` (N,) are the clip's own, and their sound."""
+        raise NotImplementedError
+
+    def score(self, output: Output) -> Tensor:
+        """Return how fake each view looks, (N,); without bounds unless a network says otherwise."""
+        return output.logits.float()[:, 0]
 
 
 class Restorer(Network):

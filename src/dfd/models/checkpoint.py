@@ -1,7 +1,7 @@
 """Checkpoints that say what they hold: a constructor tree, an input, weights; read without Hydra and pickle."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dfd.core.build import TARGET, build, locate
+from dfd.core.build import TARGET, Allowed, allowed_networks, build, locate
 from dfd.core.card import Card
 from dfd.core.errors import DfdError
 from dfd.core.records import input_from_dict, input_to_dict
@@ -20,7 +20,7 @@ CARD = "dfd"
 BASE = "base_hash"  # in a card: the hash of the frozen weights that a checkpoint leaves out
 PREFIX = "network."  # of a network's weights among those of an objective
 AVERAGED_FROM = "current_model_state"  # Lightning's name for the weights that a moving average follows
-NETWORKS = ("dfd.models.",)
+NETWORKS = allowed_networks(())
 
 
 @dataclass(frozen=True)
@@ -48,13 +48,13 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return checkpoint
 
 
-def load_network(run: Path, allow: Sequence[str] = NETWORKS) -> Loaded:
+def load_network(run: Path, allow: Allowed = NETWORKS) -> Loaded:
     """Rebuild a run's network from its checkpoint alone, strictly: every weight fits or it is an error."""
     path = find_checkpoint(run)
     checkpoint = read_checkpoint(path)
     card = Card.of(checkpoint[CARD])
     state = {k.removeprefix(PREFIX): v for k, v in checkpoint["state_dict"].items() if k.startswith(PREFIX)}
-    network: Network = build(card.network, allow)
+    network: Network = build(card.network, allow, "network")
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
@@ -115,14 +115,14 @@ def _left_out(network: Network) -> set[str]:
     return network.state_dict().keys() - network.saved_parts()
 
 
-def network_tree(tree: Mapping[str, Any], allow: Sequence[str] = NETWORKS) -> dict[str, Any]:
+def network_tree(tree: Mapping[str, Any], allow: Allowed = NETWORKS) -> dict[str, Any]:
     """Return the constructor tree as a checkpoint keeps it: weights that come with it are not fetched again."""
     if asks(tree, "base_left_out", allow):
         return dict(tree)
     return {key: (False if key == "pretrained" else value) for key, value in tree.items()}
 
 
-def asks(tree: Mapping[str, Any], question: str, allow: Sequence[str] = NETWORKS) -> bool:
+def asks(tree: Mapping[str, Any], question: str, allow: Allowed = NETWORKS) -> bool:
     """Return what the class of a constructor tree answers to a question (`looks_at_base`), without building it."""
     return bool(getattr(locate(tree[TARGET], allow), question, False))
 

@@ -1,14 +1,22 @@
 """One video or image to its face crops.
 
-The work on a video is a generator: it hands out small pictures and is sent the faces in them, so that whoever runs it
-can look for the faces of several videos at once. A file is decoded once, and its wanted frames are held until the
-main face is known; where they would not fit into memory, it is decoded a second time instead.
+The work on a video is a generator: it yields small pictures and is sent the faces in them, so that whoever runs it can
+detect the faces of several videos in one batch:
+
+    decode, hold the kept frames, find scene cuts
+      -> look: yield the pictures of some frames, receive their faces
+      -> link them into tracks; look again between looks that disagree, until none do
+      -> lay out the table of frames and boxes
+      -> cut the crops out of the held frames
+
+A file is decoded once. Where its kept frames would not fit into memory, it is decoded a second time instead.
 """
 
 import hashlib
 import json
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,11 +27,15 @@ from dfd.core.errors import DfdError
 from dfd.data.align import square
 from dfd.data.crops import CROP_BOX, FACE_BOX, LANDMARKS, Crops, Table
 from dfd.data.video import IMAGE_SUFFIXES, BadVideo, Picture, Video, open_video, read_image
+from dfd.preprocess.appearance import describe
 from dfd.preprocess.faces import Detections, FaceDetector, detection_scale
-from dfd.preprocess.tracks import Main, Track, interpolate, link, main_tracks
+from dfd.preprocess.scenes import correlation, find_cuts, part, thumbnail
+from dfd.preprocess.tracks import NO_CUTS, Main, Track, interpolate, link, main_tracks, unsettled
 
-VERSION = 3  # of what this file does with a video: raise it when the crops change
+VERSION = 4  # of what this file does with a video: raise it when the crops change
+LOOKS_VERSION = 2  # of what is kept of the detector's looks
 BATCH = 16  # pictures that wait to be looked at
+LOST = 0.6  # correlation of a face with itself on the nearest look, below which there is another look
 HELD = 256 * 2**20  # bytes of decoded frames that wait to be cut
 PLACES = (*FACE_BOX, *CROP_BOX, *LANDMARKS)  # columns in pixels of the frame
 READING = ("view_margin", "align")  # options that change what is shown of a crop, but not what is stored
@@ -41,12 +53,23 @@ class NoFace(DfdError):
 class CropOptions:
     """How faces are cut, and what a network is shown of them.
 
-    Kept are `groups` bursts of `length` consecutive frames, spread evenly over the video's time; with groups=0 it is
-    every `every`-th frame. The detector looks once a burst, or every `look_every` seconds if there are none; between
-    looks boxes are interpolated, up to `max_gap` seconds from one. A crop is the square of (1 + margin) times the
-    longer side of the box, at its native resolution but at most `size`. The `max_tracks` largest (or most central)
-    faces are kept. `view_margin` (at most `margin`) and `align` (eyes level, by five points) are applied when a crop
-    is read, and can be changed later.
+    Args:
+        size: largest side of a stored crop; a crop has its native resolution and is never enlarged.
+        margin: what a crop shows beyond the longer side of the face's box, as a share of it.
+        groups: bursts of consecutive frames, spread evenly over the video's time; 0: every `every`-th frame.
+        length: frames of a burst.
+        every: step between kept frames, with groups=0.
+        detections: frames that the detector looks at first, with bursts: one a burst by default.
+        look_every: seconds between its first looks, with groups=0. Where two looks disagree, it looks between them.
+        min_confidence: at which a face begins a track; a known face goes on at 0.7.
+        min_frames: of a video; a shorter one is a failure.
+        max_gap: seconds from the nearest look, beyond which an interpolated box is not valid.
+        max_tracks: people that are kept of a video.
+        main: whether the largest or the most central person is the main one.
+        image_format: of stored crops; webp is lossless.
+        jpeg_quality: for image_format=jpg.
+        view_margin: margin that a network is shown, at most `margin`; applied when a crop is read.
+        align: whether the five points of a face are turned level; applied when a crop is read.
     """
 
     size: int = 256
@@ -78,7 +101,8 @@ class CropOptions:
     @property
     def looks_hash(self) -> str:
         """Eight hex digits over what decides which frames the detector looks at."""
-        return _digest({key: getattr(self, key) for key in ("groups", "length", "every", "detections", "look_every")})
+        names = ("groups", "length", "every", "detections", "look_every")
+        return _digest({"looks": LOOKS_VERSION} | {key: getattr(self, key) for key in names})
 
 
 def pick_frames(times: np.ndarray, options: CropOptions) -> np.ndarray:
@@ -105,18 +129,15 @@ def look_frames(times: np.ndarray, keep: np.ndarray, options: CropOptions) -> np
 
 
 def cut(image: np.ndarray | Picture, box: np.ndarray, size: int) -> np.ndarray:
-    """Cut a square box out of an image; what lies outside repeats the border; shrink it to `size`, never enlarge it."""
+    """Cut a square box out of an image and shrink it to `size`, never enlarge it; beyond its edge it is mirrored."""
     x0, y0 = (int(value) for value in np.floor(box[:2]))
     side = max(1, round(float(box[2] - box[0])))
     width, height = image.size if isinstance(image, Picture) else image.shape[1::-1]
-    left, top = min(max(x0, 0), width - 1), min(max(y0, 0), height - 1)
-    right, bottom = min(max(x0 + side, left + 1), width), min(max(y0 + side, top + 1), height)
+    columns, rows = _mirrored(x0, side, width), _mirrored(y0, side, height)
+    (left, right), (top, bottom) = ((int(at.min()), int(at.max()) + 1) for at in (columns, rows))
     crop = image.region(left, top, right, bottom) if isinstance(image, Picture) else image[top:bottom, left:right]
-    if (left, top, right, bottom) != (x0, y0, x0 + side, y0 + side):
-        rows, columns = (
-            np.arange(o, o + side).clip(a, b - 1) - a for o, a, b in ((y0, top, bottom), (x0, left, right))
-        )
-        crop = crop[rows[:, None], columns]
+    if crop.shape[:2] != (side, side) or x0 < 0 or y0 < 0:
+        crop = crop[(rows - top)[:, None], columns - left]
     if side > size:
         return cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA)
     return np.ascontiguousarray(crop)
@@ -135,7 +156,7 @@ class Cutting:
     ) -> None:
         self.path, self.options, self.original, self.room = path, options, original, held
         self.original_size = original_size  # width and height; None: as this file
-        self.detections: dict[int, Detections] | None = None
+        self.detections: dict[int, Detections] | None = None  # by frame, in pixels of the video
         self.table: dict[str, np.ndarray] = {}
         self.facts: dict[str, Any] = {}
         self._pictures: dict[int, Picture | np.ndarray] | None = {}
@@ -180,7 +201,7 @@ class Cutting:
         self._pictures = {0: image}
         boxes = self._boxes(width, height)
         if boxes is None:
-            self.detections = self.detections or {0: (yield [image])[0]}
+            self.detections = self.detections or {0: describe(image, (yield [image])[0])}
             self._lay_out(np.zeros(1, int), np.zeros(1), (width, height), 0)
         else:
             self.table = {name: column[:1].copy() for name, column in boxes.items()}
@@ -197,25 +218,75 @@ class Cutting:
         return {name: column * scales[name] if name in scales else column for name, column in self.original.items()}
 
     def _find(self, video: Video, keep: np.ndarray) -> Looking:
-        look = [] if self.detections is not None else look_frames(video.times, keep, self.options).tolist()
-        asked = set(look)
-        found: dict[int, Detections] = dict(self.detections or {})
-        waiting: dict[int, np.ndarray] = {}
-        scale = detection_scale(video.info.width, video.info.height)
+        first = set() if self.detections is not None else set(look_frames(video.times, keep, self.options).tolist())
+        self.detections = dict(self.detections or {})
+        self._scale = detection_scale(video.info.width, video.info.height)
+        thumbnails: dict[int, np.ndarray] = {}
+        waiting: list[Picture] = []
         for picture in video.pictures(keep):
             self._hold(picture)
-            if picture.index in asked:
-                waiting[picture.index] = picture.shrunk(scale)
+            thumbnails[picture.index] = thumbnail(picture.grey())
+            if picture.index in first:
+                waiting.append(picture)
             if len(waiting) == BATCH:
-                found |= _sized(waiting, (yield list(waiting.values())), scale)
-                waiting = {}
-        if waiting:
-            found |= _sized(waiting, (yield list(waiting.values())), scale)
-        if not found:
+                yield from self._look_at(waiting)
+                waiting = []
+        yield from self._look_at(waiting)
+        if not thumbnails:
             raise BadVideo(f"{self.path} holds no frame that can be decoded")
-        self.detections = found
-        size = (video.info.width, video.info.height)
-        self._lay_out(keep, video.times[keep], size, self.options.max_gap * video.info.fps)
+        kept, size = np.array(list(thumbnails)), (video.info.width, video.info.height)
+        cuts = find_cuts(kept.tolist(), list(thumbnails.values()))
+        yield from self._settle(video, kept, size, cuts)
+        self.facts |= {"looks": len(self.detections), "cuts": len(cuts)}
+        self._lay_out(keep, video.times[keep], size, self.options.max_gap * video.info.fps, cuts)
+
+    def _settle(self, video: Video, kept: np.ndarray, size: tuple[int, int], cuts: np.ndarray) -> Looking:
+        """Look between looks that disagree about the main people, until none do."""
+        assert self.detections is not None
+        while True:
+            tracks = self._main_tracks(size, cuts)
+            wanted = unsettled(tracks, sorted(self.detections), kept, cuts) if tracks else []
+            wanted = wanted or self._lost(tracks, kept, video.info.fps, cuts)
+            if not wanted:
+                return
+            held, before = self._pictures, len(self.detections)
+            pictures = video.pictures(wanted) if held is None else iter([held[frame] for frame in wanted])
+            while batch := list(islice(pictures, BATCH)):
+                yield from self._look_at(batch)
+            if len(self.detections) == before:  # frames that were decoded once, but not alone
+                return
+
+    def _lost(self, tracks: Sequence[Track], kept: np.ndarray, fps: float, cuts: np.ndarray) -> list[int]:
+        """Return frames on which an interpolated box holds another picture than on the look nearest to it.
+
+        Looks that agree about somebody who moves to and fro between them are found out by this.
+        """
+        looks = np.array(sorted(self.detections or ()))
+        held = {frame: p.grey() for frame, p in (self._pictures or {}).items() if isinstance(p, Picture)}
+        if not held or next(iter(held.values())).shape[1] != self.facts["width"]:
+            return []
+        lost = set()
+        for track in tracks:
+            faces = interpolate(track, kept, self.options.max_gap * fps, looks, cuts)
+            seen = dict(zip(track.frames, track.boxes, strict=True))
+            for row in np.flatnonzero(faces["valid"] & ~faces["detected"]):
+                frame = int(kept[row])
+                nearest = min(seen, key=lambda look: abs(look - frame))
+                now = part(held[frame], faces["box"][row])
+                then = part(held[nearest], seen[nearest])
+                if now is not None and then is not None and correlation(now, then) < LOST:
+                    lost.add(frame)
+        return sorted(lost)
+
+    def _look_at(self, pictures: Sequence[Any]) -> Looking:
+        """Have the faces of some pictures detected, and describe what they look like."""
+        assert self.detections is not None
+        if not pictures:
+            return
+        images = [picture.shrunk(self._scale) for picture in pictures]
+        found = yield images
+        for picture, image, faces in zip(pictures, images, found, strict=True):
+            self.detections[picture.index] = describe(image, faces).scaled(1 / self._scale)
 
     def _follow(self, video: Video, original: Table) -> None:
         """Take the frames and boxes of the original, so that pixels correspond; what this file lacks is left out."""
@@ -226,14 +297,21 @@ class Cutting:
         for picture in video.pictures(self.table["frame"]):
             self._hold(picture)
 
-    def _lay_out(self, keep: np.ndarray, times: np.ndarray, size: tuple[int, int], reach: float) -> None:
+    def _main_tracks(self, size: tuple[int, int], cuts: np.ndarray) -> list[Track]:
         assert self.detections is not None
-        tracks = link(self.detections, self.options.min_confidence)
+        tracks = link(self.detections, self.options.min_confidence, cuts)
+        return main_tracks(tracks, size, self.options.max_tracks, self.options.main)
+
+    def _lay_out(
+        self, keep: np.ndarray, times: np.ndarray, size: tuple[int, int], reach: float, cuts: np.ndarray = NO_CUTS
+    ) -> None:
+        assert self.detections is not None
+        tracks = self._main_tracks(size, cuts)
         if not tracks:
             looks, least = len(self.detections), self.options.min_confidence
             raise NoFace(f"no face with confidence {least} on {looks} frame(s) of {self.path}")
-        tracks = main_tracks(tracks, size, self.options.max_tracks, self.options.main)
-        self.table = _table(tracks, keep, times, reach, self.options.margin)
+        faces = [interpolate(track, keep, reach, sorted(self.detections), cuts) for track in tracks]
+        self.table = _table(faces, keep, times, self.options.margin)
 
     def _hold(self, picture: Picture) -> None:
         if self._pictures is None:
@@ -287,16 +365,17 @@ def drive(work: Looking, detector: FaceDetector) -> None:
         return
 
 
-def _sized(images: Mapping[int, np.ndarray], found: list[Detections], scale: float) -> dict[int, Detections]:
-    return {frame: faces.scaled(1 / scale) for frame, faces in zip(images, found, strict=True)}
+def _mirrored(start: int, side: int, size: int) -> np.ndarray:
+    """Return the `side` indices from `start` on, those outside of 0 to size - 1 mirrored at the edge."""
+    at = np.arange(start, start + side) % (2 * size)
+    return np.where(at < size, at, 2 * size - 1 - at)
 
 
-def _table(tracks: list[Track], frames: np.ndarray, times: np.ndarray, reach: float, margin: float) -> dict:
+def _table(people: Sequence[Table], frames: np.ndarray, times: np.ndarray, margin: float) -> dict:
     parts = []
-    for number, track in enumerate(tracks):
-        faces = interpolate(track, frames, reach)
-        columns = {"frame": frames, "t": times, "valid": faces["valid"], "track": np.full(len(frames), number)}
-        columns["confidence"] = faces["confidence"]
+    for number, faces in enumerate(people):
+        columns = {"frame": frames, "t": times, "track": np.full(len(frames), number)}
+        columns |= {name: faces[name] for name in ("valid", "confidence", "detected")}
         columns |= dict(zip(FACE_BOX, faces["box"].T, strict=True))
         columns |= dict(zip(CROP_BOX, square(faces["box"], margin).T, strict=True))
         parts.append(columns | dict(zip(LANDMARKS, faces["landmarks"].reshape(-1, 10).T, strict=True)))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from filelock import FileLock
 
-from dfd.core.build import build
+from dfd.core.build import Allowed, build
 from dfd.core.errors import DfdError
 from dfd.core.manifest import Manifest, check
 from dfd.core.records import Failure, Record
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("dfd")
 
-SAMPLES = ("ffpp", "celebdf", "dfdc", "cddb", "temporal")
+SAMPLES = ("ffpp", "celebdf", "dfdc", "cddb", "temporal", "lavdf", "tvil")
 ONLY_RENDERED = ("temporal",)  # nobody can download these
 
 
@@ -75,21 +75,26 @@ def find_source(data: Mapping[str, Any], data_dir: Path) -> Source:
 def prepare_data(
     data: Mapping[str, Any],
     data_dir: Path,
-    allow: Sequence[str],
+    allow: Allowed,
     crops: Mapping[str, Any] | None = None,
     engine: "Engine | None" = None,
 ) -> Prepared:
-    """Index a dataset, check it, and cut its faces where that is not done yet; render the sample first if needed."""
+    """Index a dataset, check it, and cut its faces or extract its features where that is not done yet.
+
+    The sample is rendered first if it is needed.
+    """
     from dfd.preprocess.pipeline import prepare
 
     if data.get("parts"):
         return _combined(data, data_dir, allow, crops, engine)
     with indexed(data, data_dir, allow) as (source, records, notes):
+        if data.get("features"):
+            manifest, failures = _with_features(data["features"], records, source.processed / "features", allow, engine)
         # whole pictures need no cutting; faces that others have cut are read where they lie
-        if data["crops"] is None or all("crops" in record.assets for record in records):
+        elif data["crops"] is None or all("crops" in record.assets for record in records):
             manifest, failures = Manifest(tuple(records), source.root), list[Failure]()
         else:
-            options = build({**data["crops"], **(crops or {})}, allow)
+            options = build({**data["crops"], **(crops or {})}, allow, "crops")
             manifest, failures = prepare(records, source.processed / options.hash, options, engine=engine)
     if failures:
         log.warning(
@@ -99,9 +104,21 @@ def prepare_data(
     return Prepared(source, manifest, failures, notes, [record for record in records if record.id in failed])
 
 
+def _with_features(
+    features: Mapping[str, Any],
+    records: Sequence[Record],
+    folder: Path,
+    allow: Allowed,
+    engine: "Engine | None",
+) -> tuple[Manifest, list[Failure]]:
+    from dfd.preprocess.features.stage import FeatureOptions, prepare_features
+
+    return prepare_features(records, folder, FeatureOptions(**features, allow=allow), engine)
+
+
 @contextmanager
 def indexed(
-    data: Mapping[str, Any], data_dir: Path, allow: Sequence[str], lock: bool = True
+    data: Mapping[str, Any], data_dir: Path, allow: Allowed, lock: bool = True
 ) -> Iterator[tuple[Source, list[Record], list[str]]]:
     """Hold a dataset and give its checked records; processes of one run, or runs of one sweep, wait for the first."""
     source = find_source(data, data_dir)
@@ -114,8 +131,8 @@ def indexed(
             held.enter_context(FileLock(source.root.parent / f".{source.name}.lock"))
             _render(source, data.get("sample") or {})
         elif data.get("fetch"):
-            build(data["fetch"], allow)(source.root)
-        records = list(build(data["index"], allow)(source.root))
+            build(data["fetch"], allow, "fetch")(source.root)
+        records = list(build(data["index"], allow, "index")(source.root))
         if not records:
             raise DfdError(f"{source.name}: {source.root} holds no videos")
         notes = check(records, shared_groups=data["shared_groups"])
@@ -127,7 +144,7 @@ def indexed(
 def _combined(
     data: Mapping[str, Any],
     data_dir: Path,
-    allow: Sequence[str],
+    allow: Allowed,
     crops: Mapping[str, Any] | None,
     engine: "Engine | None",
 ) -> Prepared:

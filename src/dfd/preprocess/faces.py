@@ -8,15 +8,19 @@ import numpy as np
 
 
 class Detections(NamedTuple):
-    """The faces of one image: boxes (F, 4) as x0 y0 x1 y1, confidences (F,), landmarks (F, 5, 2), in its pixels."""
+    """The faces of one image: boxes (F, 4) as x0 y0 x1 y1, confidences (F,), landmarks (F, 5, 2), in its pixels.
+
+    `appearance` (F, D) is what tells people apart, where it was computed.
+    """
 
     boxes: np.ndarray
     confidences: np.ndarray
     landmarks: np.ndarray
+    appearance: np.ndarray | None = None
 
     def scaled(self, factor: float) -> "Detections":
         """Return the same faces in the pixels of an image `factor` times as large."""
-        return Detections(self.boxes * factor, self.confidences, self.landmarks * factor)
+        return self._replace(boxes=self.boxes * factor, landmarks=self.landmarks * factor)
 
 
 NONE = Detections(np.zeros((0, 4)), np.zeros(0), np.zeros((0, 5, 2)))

@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Any
 import pytorch_lightning as pl
 
 from dfd.core.build import allowed, build
-from dfd.models.base import Detector
+from dfd.models.base import Network
 from dfd.models.devices import lay_out
-from dfd.training.scoring import Rows, scoring_for
+from dfd.training.scoring import scoring_for
 from dfd.training.sharding import Sharded
 
 if TYPE_CHECKING:
-    from dfd.data.datamodule import FaceDataModule
+    from dfd.data.datamodule import RecordDataModule
 
 
-def score_split(network: Detector, data: "FaceDataModule", split: str, trainer: Mapping[str, Any]) -> Rows:
-    """Run a network over a split on the device that the trainer configuration names; return a row per view."""
+def score_split(network: Network, data: "RecordDataModule", split: str, trainer: Mapping[str, Any]) -> Any:
+    """Run a network over a split on the device that the trainer configuration names; return the rows of its kind."""
     quiet = {"logger": False, "enable_checkpointing": False, "callbacks": [pl.callbacks.RichProgressBar()]}
-    runner = build(dict(trainer), allowed(()), **quiet)
+    runner = build(dict(trainer), allowed(()), "trainer", **quiet)
     data.trainer = runner  # whose processes share the videos
     # sharing weights out is for good: the network that the caller goes on with stays whole
     scoring = scoring_for(copy.deepcopy(network) if isinstance(runner.strategy, Sharded) else network)

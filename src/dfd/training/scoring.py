@@ -1,22 +1,22 @@
 """One class per kind of input: how a batch is answered, which rows are kept of it, and the table they make."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import Tensor
 
-from dfd.core import delays, segments
+from dfd.core import delays
 from dfd.core.errors import DfdError
 from dfd.core.predictions import tidy
-from dfd.core.records import STREAMS, Record
-from dfd.core.tensors import Batch, Localised, Output, PairBatch, SequenceBatch, TalkBatch
+from dfd.core.records import Record
+from dfd.core.tensors import Batch, Output, PairBatch, TalkBatch
 from dfd.data.ondevice import OnDevice
 from dfd.metrics.pooling import pool
 from dfd.metrics.ranking import average_precision, roc_auc
 from dfd.models.base import Network
+from dfd.training.sequence_scoring import SequenceScoring
 from dfd.training.trained import Trained
 
 
@@ -80,55 +80,6 @@ class ViewScoring(Trained):
     def table(self, rows: Rows, records: Sequence[Record]) -> pd.DataFrame:
         """Return the prediction table."""
         return prediction_table(rows, records)
-
-
-class SegmentRows(NamedTuple):
-    """Proposed stretches as arrays of one length: seconds, position of the stream in `STREAMS`, score."""
-
-    video: np.ndarray
-    start: np.ndarray
-    end: np.ndarray
-    stream: np.ndarray
-    score: np.ndarray
-
-
-class SequenceScoring(Trained):
-    """A localiser: every point with a score proposes a stretch of time; the best `proposals` of a row are kept."""
-
-    pictures = ()
-    row_key = ("video", "start", "end", "stream")
-    table_file = "segments.parquet"
-    stream: ClassVar[str] = "both"  # of every proposal, where the network does not tell streams apart
-
-    def __init__(self, *args: Any, proposals: int = 100, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.proposals = proposals
-
-    def answer(self, batch: SequenceBatch) -> Localised:
-        """Show the network the streams and which of their steps lie within the video."""
-        return self.network(batch["streams"], batch["mask"])
-
-    def rows_of(self, output: Localised, batch: SequenceBatch) -> SegmentRows:
-        """Return the best proposals of a batch; nothing is suppressed that overlaps."""
-        score = output.logits.float().sigmoid().amax(2).masked_fill(~output.valid, -1)
-        score, best = score.topk(min(self.proposals, score.shape[1]), dim=1)
-        offsets = output.offsets.float().gather(1, best[..., None].expand(-1, -1, 2))
-        score, best, offsets = score.cpu().double(), best.cpu(), offsets.cpu().double()
-        step, stride = self.network.points().cpu().double()[best].unbind(2)
-        rate, begin = self.network.input.rate, batch["t"].cpu().double()[:, None]
-        start = (begin + (step - offsets[..., 0] * stride) / rate).clamp(min=0)
-        end = begin + (step + offsets[..., 1] * stride) / rate
-        row, column = torch.nonzero((score >= 0) & (end > start), as_tuple=True)
-        first, last, belief = (values[row, column].numpy() for values in (start, end, score))
-        stream = np.full(len(row), STREAMS.index(self.stream))
-        return SegmentRows(batch["video"].cpu()[row].numpy(), first, last, stream, belief)
-
-    def table(self, rows: SegmentRows, records: Sequence[Record]) -> pd.DataFrame:
-        """Return the segment table."""
-        shown = [records[video] for video in rows.video]
-        columns = {"dataset": [r.dataset for r in shown], "video": [r.id for r in shown]}
-        times = {"start": rows.start, "end": rows.end, "stream": np.array(STREAMS)[rows.stream], "score": rows.score}
-        return segments.tidy(pd.DataFrame(columns | times))
 
 
 class DelayRows(NamedTuple):

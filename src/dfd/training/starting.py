@@ -1,35 +1,33 @@
 """What a network starts from: pretrained weights, the weights of another run, or a run that it looks at."""
 
 import logging
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dfd.core.build import build
+from dfd.core.build import Allowed, build
 from dfd.core.card import Card
 from dfd.core.errors import DfdError
 from dfd.core.manifest import Manifest
 from dfd.core.run_folder import find_checkpoint
 from dfd.models.base import Detector
-from dfd.models.checkpoint import CARD, load_network, network_tree, read_checkpoint
+from dfd.models.checkpoint import CARD, asks, load_network, network_tree, read_checkpoint
 
 log = logging.getLogger("dfd")
 
 
-def with_base(
-    tree: dict[str, Any], base: str | None, known: Manifest, allow: Sequence[str], networks: Sequence[str]
-) -> Detector:
-    """Build a network; with `model.base` from that run: an abnormality module looks at it, others start from it."""
+def with_base(tree: dict[str, Any], base: str | None, known: Manifest, allow: Allowed, networks: Allowed) -> Detector:
+    """Build a network; with `model.base` over that run where it looks at a base, else from its weights."""
+    looks_at_base = asks(tree, "looks_at_base", networks)
     if base is None:
-        if _looks_at_a_base(tree):
+        if looks_at_base:
             raise DfdError(f"{tree['_target_']} needs a trained run to look at: model.base=outputs/...")
-        return build(tree, allow)
+        return build(tree, allow, "network")
     loaded = load_network(Path(base), networks)
     if loaded.card.manifest != known.hash:
         log.warning("%s was trained on other data than what this run calls known", base)
-    if _looks_at_a_base(tree):
-        return build(tree, allow, base=loaded.network)
-    built = build(without_weights(tree), allow)
+    if looks_at_base:
+        return build(tree, allow, "network", base=loaded.network)
+    built = build(without_weights(tree), allow, "network")
     try:
         built.load_state_dict(loaded.network.state_dict())
     except RuntimeError as error:
@@ -44,13 +42,9 @@ def without_weights(tree: dict[str, Any]) -> dict[str, Any]:
     return tree | {"pretrained": False} if "pretrained" in tree else tree
 
 
-def base_tree(tree: dict[str, Any], base: str | None) -> dict[str, Any]:
+def base_tree(tree: dict[str, Any], base: str | None, allow: Allowed) -> dict[str, Any]:
     """Return the constructor tree that a checkpoint keeps, with that of the base that it looks at."""
-    kept = network_tree(tree)
-    if base is not None and _looks_at_a_base(tree):
+    kept = network_tree(tree, allow)
+    if base is not None and asks(tree, "looks_at_base", allow):
         kept["base"] = Card.of(read_checkpoint(find_checkpoint(Path(base)))[CARD]).network
     return kept
-
-
-def _looks_at_a_base(tree: Mapping[str, Any]) -> bool:
-    return tree["_target_"] == "dfd.models.abnormality.AbnormalityDetector"

@@ -3,14 +3,14 @@
 import hashlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
 
-from dfd.core.build import allowed_networks, build
+from dfd.core.build import Allowed, allowed_networks, build
 from dfd.core.errors import DfdError
 from dfd.core.manifest import Manifest
 from dfd.core.process_group import is_first
@@ -38,7 +38,7 @@ def check_teacher(plain: Mapping[str, Any]) -> None:
 
 
 def taught_objective(
-    plain: Mapping[str, Any], manifest: Manifest, allow: Sequence[str]
+    plain: Mapping[str, Any], manifest: Manifest, allow: Allowed
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the objective's tree and further arguments: with a teacher, those of distillation from it."""
     tree, options = dict(plain["model"]["objective"]), dict(plain["teacher"])
@@ -61,7 +61,7 @@ def teacher_note(plain: Mapping[str, Any]) -> list[str]:
     return [f"taught by {told['run']} ({told['kind']}, alpha {told['alpha']:g}, temperature {told['tau']:g})"]
 
 
-def cached_odds(loaded: Loaded, plain: Mapping[str, Any], manifest: Manifest, allow: Sequence[str]) -> CachedOdds:
+def cached_odds(loaded: Loaded, plain: Mapping[str, Any], manifest: Manifest, allow: Allowed) -> CachedOdds:
     """Return the teacher's log-odds of every stored frame of the training split, clean; they are computed once."""
     if loaded.network.input.kind != "image":
         raise DfdError("teacher.cache=true: only what an image teacher says of a frame can be kept")
@@ -71,7 +71,7 @@ def cached_odds(loaded: Loaded, plain: Mapping[str, Any], manifest: Manifest, al
     path = loaded.path.parents[1] / "teacher" / f"{manifest.hash}-{loaded.path.stem}-{name}.npz"
     kept = _read(path)
     if kept is None:
-        data = build(loader, allow)(manifest, loaded.network.input)
+        data = build(loader, allow, "loader")(manifest, loaded.network.input)
         rows = score_split(loaded.network, data, "train", plain["trainer"])
         kept = {"video": rows.video, "t": rows.t, "score": rows.score}
         if is_first():

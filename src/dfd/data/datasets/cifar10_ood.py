@@ -31,7 +31,7 @@ VARIANTS = {
 Variant = Literal["openood", "thesis"]
 
 
-def write(root: Path, sets: Sequence[str] = tuple(SETS), download: bool = True) -> None:
+def fetch(root: Path, sets: Sequence[str] = tuple(SETS), download: bool = True) -> None:
     """Write the sets out as `<root>/pictures/<set>/<split>/<class>/<number>.png`, once each."""
     for name in sets:
         for split, (kind, arguments) in SETS[_known(name, SETS)].items():

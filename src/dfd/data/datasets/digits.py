@@ -16,7 +16,7 @@ from dfd.core.records import REAL, Record
 from dfd.data.outliers import changed
 
 
-def write(root: Path) -> None:
+def fetch(root: Path) -> None:
     """Write the digits as pictures, `<root>/<digit>/<number>.png`, once."""
     from sklearn.datasets import load_digits
 

@@ -91,20 +91,28 @@ def neuraltextures(random: np.random.Generator, strength: float) -> Forgery:
     def forge(shot: Shot) -> np.ndarray:
         motion = replace(shot.motion, mouth=np.roll(shot.motion.mouth, -shift))
         face = _resampled(draw_face(shot.target, motion, shot.index)[..., :3], shrink)
-        return _paste(shot, face, _mouth(shot))
+        x, y = grid()
+        height, wide, _ = shot.target.mouth
+        radius = np.sqrt(((x - shot.motion.yaw[shot.index]) / (wide + 21)) ** 2 + ((y - height) / 29) ** 2)
+        return _paste(shot, face, np.clip((1 - radius) * 5, 0, 1))
 
     return forge
 
 
-def lips_of(spoken: Motion, random: np.random.Generator, strength: float) -> Forgery:
-    """Only the mouth is rendered anew, as it is in another motion, from a texture with too little detail."""
-    shrink = 1 / (1 + random.uniform(0.7, 1.3) * strength)
-    tint = random.normal(0, 2, 3) * strength
+def relipped(random: np.random.Generator, strength: float, said: Motion, swap: Forgery | None = None) -> Forgery:
+    """The mouth is rendered anew to say what `said` says, after an optional swap of the face: what Wav2Lip does."""
+    shrink = 1 / (1 + random.uniform(0.4, 0.8) * strength)
 
     def forge(shot: Shot) -> np.ndarray:
-        motion = replace(shot.motion, mouth=spoken.mouth, spread=spoken.spread)
-        face = _resampled(draw_face(shot.target, motion, shot.index)[..., :3], shrink) + tint
-        return _paste(shot, face, _mouth(shot))
+        person = shot.target if swap is None else shot.source
+        frame = shot if swap is None else replace(shot, frame=swap(shot))
+        face = draw_face(person, replace(said, yaw=shot.motion.yaw, blink=shot.motion.blink), shot.index)[..., :3]
+        if swap is not None:
+            face = _relit(face, shot.source, shot.target)
+        x, y = grid()
+        height, wide, _ = person.mouth
+        radius = np.sqrt(((x - shot.motion.yaw[shot.index]) / (wide + 21)) ** 2 + ((y - height - 3) / 32) ** 2)
+        return _paste(frame, _resampled(face, shrink), np.clip((1 - radius) * 5, 0, 1))
 
     return forge
 
@@ -123,14 +131,6 @@ def _paste(shot: Shot, face: np.ndarray, mask: np.ndarray) -> np.ndarray:
     placed = warp(layer, shot.motion, shot.index, shot.scene.size).astype(np.float32)
     alpha = placed[..., 3:] / 255
     return np.clip(shot.frame + (placed[..., :3] * shot.scene.gain - shot.frame) * alpha, 0, 255).astype(np.uint8)
-
-
-def _mouth(shot: Shot) -> np.ndarray:
-    """Return an oval around the mouth with a soft border."""
-    x, y = grid()
-    height, wide, _ = shot.target.mouth
-    radius = np.sqrt(((x - shot.motion.yaw[shot.index]) / (wide + 21)) ** 2 + ((y - height) / 29) ** 2)
-    return np.clip((1 - radius) * 5, 0, 1)
 
 
 def _below(height: float, soft: float = 6.0) -> np.ndarray:

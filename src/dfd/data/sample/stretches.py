@@ -17,7 +17,7 @@ import numpy as np
 
 from dfd.core.errors import DfdError
 from dfd.data.sample.folder import spread, whole
-from dfd.data.sample.forgeries import Shot, lips_of
+from dfd.data.sample.forgeries import Shot, relipped
 from dfd.data.sample.heads import Motion
 from dfd.data.sample.sheet import contact_sheet
 from dfd.data.sample.talking import Person, add_sound, draw_person, film, saying, set_up, write_video
@@ -172,7 +172,7 @@ def _relipped(
     random: np.random.Generator,
 ) -> list[np.ndarray]:
     """Render the mouth anew, for other words, in the frames that are shown while they are said."""
-    forge = lips_of(other, random, float(random.uniform(0.8, 1.2)))
+    forge = relipped(random, float(random.uniform(1.2, 1.8)), other)
     moments = (np.arange(len(frames)) + 0.5) / FPS
     touched = np.zeros(len(frames), bool)
     for start, end in forged:

@@ -9,7 +9,6 @@ from pathlib import Path
 import av
 import numpy as np
 
-from dfd.data.sample.forgeries import Forgery, Shot
 from dfd.data.sample.heads import Identity, Motion, draw_face, draw_identity, draw_motion
 from dfd.data.sample.scene import Scene, compose, draw_scene, shoot
 from dfd.data.sample.voice import RATE, Speech, Voice, draw_voice
@@ -48,14 +47,10 @@ def saying(motion: Motion, speech: Speech, fps: float = 25.0, late: float | np.n
     return replace(motion, mouth=WIDEST * opening, spread=spread)
 
 
-def film(
-    person: Identity, scene: Scene, motion: Motion, random: np.random.Generator, forge: Forgery | None = None,
-    source: Identity | None = None,
-) -> Iterator[np.ndarray]:  # fmt: skip
-    """Yield the frames (H, W, 3) uint8 of a person in a scene; a forgery is made of each recorded frame."""
+def film(person: Identity, scene: Scene, motion: Motion, random: np.random.Generator) -> Iterator[np.ndarray]:
+    """Yield the frames (H, W, 3) uint8 of a person in a scene."""
     for index in range(len(motion)):
-        frame = shoot(scene, compose(scene, draw_face(person, motion, index), motion, index), random)
-        yield frame if forge is None else forge(Shot(frame, index, scene, person, source or person, motion))
+        yield shoot(scene, compose(scene, draw_face(person, motion, index), motion, index), random)
 
 
 def write_video(frames: Iterable[np.ndarray], crf: int, fps: float | Fraction = 25) -> bytes:

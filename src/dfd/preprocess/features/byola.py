@@ -5,14 +5,14 @@ import torch
 
 from dfd.data.features import FeatureFacts
 from dfd.models.byola import MELS, STRIDE, byola
-from dfd.preprocess.features.base import HERTZ, file_digest
+from dfd.preprocess.features.base import HERTZ, Listens, file_digest
 from dfd.preprocess.features.spectra import htk_bank
 
 WINDOW, HOP = 1024, 160
 AROUND = STRIDE * 2  # spectra of context: three convolutions and poolings see as far
 
 
-class ByolaFeatures:
+class ByolaFeatures(Listens):
     """One row for every 80 ms.
 
     Args:

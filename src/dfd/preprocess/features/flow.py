@@ -24,7 +24,7 @@ PRESETS = {
 TENSORS_OF_SMALL = 106  # RAFT large has 169
 
 
-class Dis:
+class Dis(Flow):
     """Dense inverse search (Kroeger et al., ECCV 2016)."""
 
     def __init__(self, preset: Literal["ultrafast", "fast", "medium"] = "medium") -> None:
@@ -38,7 +38,7 @@ class Dis:
         return self._dis.calc(grey[0], grey[1], None)  # type: ignore[call-overload]
 
 
-class Raft:
+class Raft(Flow):
     """RAFT (Teed & Deng, ECCV 2020) as torchvision builds it, from a file of its weights."""
 
     def __init__(self, weights: str, device: str = "cpu", updates: int = 12) -> None:

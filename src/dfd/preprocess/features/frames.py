@@ -7,10 +7,10 @@ import torch
 
 from dfd.data.features import FeatureFacts
 from dfd.models.backbones import backbone
-from dfd.preprocess.features.base import FPS, Frame, file_digest, middle
+from dfd.preprocess.features.base import FPS, Frame, Looks, file_digest, middle
 
 
-class TimmFeatures:
+class TimmFeatures(Looks):
     """The pooled features of every `stride`-th frame under a backbone of timm.
 
     Args:

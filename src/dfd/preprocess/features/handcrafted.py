@@ -12,7 +12,7 @@ import numpy as np
 from scipy.fft import dct, rfft, rfft2
 
 from dfd.data.features import FeatureFacts
-from dfd.preprocess.features.base import FPS, HERTZ, Frame
+from dfd.preprocess.features.base import FPS, HERTZ, Frame, Listens, Looks
 from dfd.preprocess.features.flow import Dis
 from dfd.preprocess.features.spectra import htk_bank, linear_bank
 
@@ -30,7 +30,7 @@ MELS, CEPSTRA = 64, 20
 SOUND_VALUES = STACK * MELS + 3 * CEPSTRA + 2 * STACK
 
 
-class HandcraftedPictures:
+class HandcraftedPictures(Looks):
     """Statistics of every frame and of how it differs from the two before, over the whole picture."""
 
     before, after, stride = 2, 0, 1
@@ -70,7 +70,7 @@ class HandcraftedPictures:
         return np.concatenate([np.log(counts + 0.01), _cells(speed[None], CELLS, 0.01)[0]])
 
 
-class HandcraftedSound:
+class HandcraftedSound(Listens):
     """Spectra and cepstra of every 40 ms, on the clock of a video of 25 frames a second."""
 
     hop = STACK * STEP

@@ -7,13 +7,13 @@ import torch
 
 from dfd.data.features import FeatureFacts
 from dfd.models.i3d import FEATURES, i3d
-from dfd.preprocess.features.base import FPS, Flow, Frame, file_digest, middle
+from dfd.preprocess.features.base import FPS, Flow, Frame, Looks, file_digest, middle
 from dfd.preprocess.features.flow import Dis, fields
 
 SIDE, RESIZED = 224, 256
 
 
-class I3dFeatures:
+class I3dFeatures(Looks):
     """One row for every `stride` frames, about a window of `window` frames with that frame in its middle.
 
     Args:

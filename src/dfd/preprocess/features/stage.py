@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from dfd.core.build import OWN, build
+from dfd.core.build import OWN, Allowed, build
 from dfd.core.errors import DfdError
 from dfd.core.manifest import Manifest
 from dfd.core.records import Failure, Record
@@ -41,7 +41,7 @@ class FeatureOptions:
     extractors: Mapping[str, Tree]
     dtype: str = "float16"
     pca: int | None = None
-    allow: Sequence[str] = OWN
+    allow: Allowed = OWN
 
 
 def prepare_features(
@@ -93,7 +93,7 @@ def open_stores(folder: Path, options: FeatureOptions) -> list[Store]:
     for name, tree in options.extractors.items():
         if tree is None:
             continue
-        extractor = build(tree, options.allow)
+        extractor = build(tree, options.allow, "extractors")
         for stream in extractor.streams:
             if stream.name in owner:
                 raise DfdError(f"both {owner[stream.name]} and {name} make a stream {stream.name!r}: keep one of them")
@@ -121,7 +121,7 @@ def _extract(
         given = {
             "stores": [(str(store.folder), json.dumps(store.tree, sort_keys=True)) for store in due],
             "dtype": options.dtype,
-            "allow": tuple(options.allow),
+            "allow": options.allow,
             "limit": engine.limit,
         }
         if due:
@@ -151,9 +151,9 @@ def _write(item: Item) -> None:
 
 
 @cache
-def _extractor(tree: str, allow: tuple[str, ...]) -> Extractor:
+def _extractor(tree: str, allow: Allowed) -> Extractor:
     """Build an extractor, once per process."""
-    return build(json.loads(tree), allow)
+    return build(json.loads(tree), allow, "extractors")
 
 
 def _write_facts(path: Path, facts: Mapping[str, Any]) -> None:

@@ -7,14 +7,14 @@ import torch
 
 from dfd.data.features import FeatureFacts
 from dfd.models.tsn import FEATURES, STACK, tsn
-from dfd.preprocess.features.base import FPS, Flow, Frame, file_digest, middle
+from dfd.preprocess.features.base import FPS, Flow, Frame, Looks, file_digest, middle
 from dfd.preprocess.features.flow import Dis, fields
 
 SIDE = 256
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 
 
-class TsnFeatures:
+class TsnFeatures(Looks):
     """One row per frame; a flow network sees five fields of motion about it.
 
     Args:

@@ -17,7 +17,7 @@ from dfd.core.records import FAKE, Record, input_to_dict
 from dfd.core.run_folder import CHECKPOINTS, find_checkpoint
 from dfd.models.checkpoint import CARD, read_checkpoint
 from dfd.preprocess.dataset import Prepared, shuffled
-from dfd.training.pruning import Watched
+from dfd.training.pruning import PruningCallback
 from dfd.training.starting import base_tree, with_base
 from dfd.training.teacher import taught_objective
 
@@ -81,7 +81,7 @@ def _outlier_names(records: Sequence[Record]) -> str:
     return ", ".join(sorted({record.method for record in records if record.label == FAKE}))
 
 
-def make_trainer(plain: Plain, called: Invocation) -> tuple[pl.Trainer, Watched | None]:
+def make_trainer(plain: Plain, called: Invocation) -> tuple[pl.Trainer, PruningCallback | None]:
     """Build the trainer, and what reports to the search if its run is a trial of one."""
     allow = allowed(plain["plugins"])
     nodes = {"callbacks": plain["callbacks"] or {}, "logger": plain["logger"] or {}}
@@ -95,7 +95,7 @@ def make_trainer(plain: Plain, called: Invocation) -> tuple[pl.Trainer, Watched 
         )
     if plain["hparams_search"]["trial"] is None or called.sweep is None:
         return trainer, None
-    watched = Watched(plain["metric"], watch(plain["hparams_search"], plain["metric"], called.sweep))
+    watched = PruningCallback(plain["metric"], watch(plain["hparams_search"], plain["metric"], called.sweep))
     trainer.callbacks.insert(0, watched)
     return trainer, watched
 

@@ -41,7 +41,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     except Exception as error:  # truncated zip, foreign pickle, plain text: torch raises a different type for each
         reason = " ".join(str(error).split())[:160]
         raise DfdError(
-            f"{path} is damaged or not a checkpoint of dfd ({reason}); copy it again or train anew"
+            f"{path} is damaged or not a checkpoint of dfd ({reason}); copy it again, or train again"
         ) from error
     if not isinstance(checkpoint, dict) or CARD not in checkpoint:
         raise DfdError(f"{path} is a checkpoint, but not one of dfd: it does not say which network it holds")

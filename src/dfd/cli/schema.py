@@ -20,7 +20,7 @@ class Evaluation:
     no_face: str = "exclude"
     threshold: float = 0.5
     clip: float = 1e-7
-    resamples: int = 1000
+    resamples: int = 500
     confidence: float = 0.95
     calibration: str = "temperature"
     false_alarms: float = 0.05

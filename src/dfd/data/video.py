@@ -207,7 +207,7 @@ class Video:
             if needed is not None:
                 context.skip_frame = "DEFAULT" if packet.pts is None or packet.pts in needed else "NONREF"
             try:
-                yield from packet.decode()  # type: ignore[misc]
+                yield from packet.decode()
             except av.error.InvalidDataError:
                 continue  # a damaged packet costs its own frame, which is then a hole
 

@@ -124,7 +124,7 @@ def network_tree(tree: Mapping[str, Any], allow: Allowed = NETWORKS) -> dict[str
 
 def asks(tree: Mapping[str, Any], question: str, allow: Allowed = NETWORKS) -> bool:
     """Return what the class of a constructor tree answers to a question (`looks_at_base`), without building it."""
-    return bool(getattr(locate(tree[TARGET], allow), question, False))
+    return bool(getattr(locate(tree[TARGET], allow, "network"), question, False))
 
 
 def plain(value: Any) -> Any:

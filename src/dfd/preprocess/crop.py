@@ -211,7 +211,7 @@ class Cutting:
         """Return the original's table in pixels of this file; none where faces have to be found here."""
         if self.original is None or self.original_size in (None, (width, height)):
             return self.original
-        across, down = self.original_size  # type: ignore[misc]
+        across, down = self.original_size
         if abs(width * down - height * across) > across + down:  # more than rounding a side to whole pixels makes
             self.facts["found_anew"] = True
             return None

@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dfd.core.build import OWN, Allowed
 from dfd.core.errors import DfdError, did_you_mean
 from dfd.core.manifest import Manifest
 from dfd.core.records import Failure, Record
@@ -92,16 +91,18 @@ def register(stage: Stage) -> Stage:
     return stage
 
 
-def plan(chosen: Sequence[str], allow: Allowed = OWN) -> list[Stage]:
-    """Return the chosen stages and those that they need, each after what it needs; a dotted path names a plugin's."""
+def plan(chosen: Sequence[str], plugins: Sequence[str] = ()) -> list[Stage]:
+    """Return the chosen stages and those that they need, each after what it needs; `plugins` may bring their own."""
     if not chosen:
         raise DfdError(f"stages is empty: choose from {', '.join(REGISTRY)}")
+    for plugin in plugins:
+        importlib.import_module(plugin)  # where it registers its stages
     wanted: dict[str, Stage] = {}
 
     def add(name: str, path: tuple[str, ...]) -> None:
         if name in path:
             raise DfdError(f"stages need each other in a circle: {' -> '.join((*path, name))}")
-        stage = _find(name, allow)
+        stage = _find(name, plugins)
         for needed in stage.needs:
             add(needed, (*path, name))
         wanted.setdefault(stage.name, stage)
@@ -111,17 +112,15 @@ def plan(chosen: Sequence[str], allow: Allowed = OWN) -> list[Stage]:
     return list(wanted.values())
 
 
-def _find(name: str, allow: Allowed) -> Stage:
+def _find(name: str, plugins: Sequence[str]) -> Stage:
     if name in REGISTRY:
         return REGISTRY[name]
-    if "." not in name:
+    module, _, attribute = name.rpartition(".")
+    if not any(f"{module}.".startswith(f"{plugin}.") for plugin in plugins):
         raise DfdError(f"stages={name}: there are {', '.join(REGISTRY)}{did_you_mean(name, REGISTRY)}")
-    package, (module, _, attribute) = name.partition(".")[0], name.rpartition(".")
-    if package not in allow.plugins:
-        raise DfdError(f"stages={name}: name its package too, plugins=[{package}]")
     stage = getattr(importlib.import_module(module), attribute, None)
     if not isinstance(stage, Stage):
-        raise DfdError(f"stages={name}: that is not a dfd.preprocess.stages.Stage but {type(stage).__name__}")
+        raise DfdError(f"stages={name}: {module} has no dfd.preprocess.stages.Stage of that name")
     return register(stage)
 
 
@@ -220,6 +219,7 @@ register(
         own_crops=True,
     )
 )
+register(Stage("features", "features over time of datasets with forged stretches, see data/features="))
 register(
     Stage("track", "who is in a video, from when to when", needs=("crop",), summarise=f"{HERE}summary:write_tracks")
 )

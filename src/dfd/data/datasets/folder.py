@@ -68,7 +68,7 @@ def from_csv(
 
 
 def _row(row: Mapping[str, str], root: Path, line: int) -> Record:
-    if None in row or None in row.values():  # type: ignore[comparison-overlap]
+    if None in row or None in row.values():
         raise DfdError(f"{root}:{line}: this row has more or fewer values than there are columns")
     label = LABELS.get(row["label"].strip().lower())
     if label is None:

@@ -175,7 +175,7 @@ def _best_precision() -> str:
 
 
 def _best_fused(precision: str) -> bool:
-    """Fused optimisers unscale gradients of half precision themselves, which leaves no time to clip them."""
+    """Fused optimisers unscale gradients of mixed precision themselves; Lightning then refuses to clip them."""
     import torch
 
-    return torch.cuda.is_available() and precision != "16-mixed"
+    return torch.cuda.is_available() and not precision.endswith("-mixed")

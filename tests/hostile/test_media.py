@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from dfd.core.errors import DfdError
 from dfd.data.headers import BadVideo, check_container, picture_header
 from dfd.data.images import read_rgb
-from dfd.data.video import IMAGE_SUFFIXES, open_video, read_image
+from dfd.data.kinds import IMAGE_SUFFIXES
+from dfd.data.video import open_video, read_image
 from dfd.inference.sandbox import Limits, OverLimit, Sandbox
 from tests.hostile.media import endless_video, good_video, hostile_media, mov, named
 

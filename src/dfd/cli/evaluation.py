@@ -14,6 +14,7 @@ from dfd.preprocess.dataset import Prepared
 EVALUATORS = {
     "image": "dfd.cli.evaluate_views",
     "clip": "dfd.cli.evaluate_views",
+    "pair": "dfd.cli.evaluate_pairs",
 }
 
 

@@ -7,7 +7,6 @@ they see the headers alone.
 import json
 import shutil
 import time
-from collections.abc import Callable
 
 from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
@@ -132,7 +131,7 @@ def _is_open(path: str) -> bool:
     return path in OPEN or path.startswith("/static/")
 
 
-def _with_headers(send: Send, path: str) -> Callable[[Message], object]:
+def _with_headers(send: Send, path: str) -> Send:
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)

@@ -31,7 +31,7 @@ from dfd.serving.uploads import clean_spool
 log = logging.getLogger("dfd")
 
 PAGE = Path(__file__).with_name("page")
-ABOUT = 4  # beats that a worker's description serves
+ABOUT = 600.0  # seconds that a worker's description serves, whether or not it is alive still
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -60,7 +60,7 @@ def create_app(settings: Settings) -> FastAPI:
 def _about(settings: Settings, store: Store) -> dict[str, Any]:
     """Return what the workers that are alive say of their runs."""
     told: dict[str, Any] = {}
-    for worker in store.workers(time.time() - ABOUT * settings.beat - 1):
+    for worker in store.workers(time.time() - ABOUT):
         told |= worker["about"]["runs"]
     return told
 

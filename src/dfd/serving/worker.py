@@ -104,7 +104,7 @@ class Worker:
             self.store.progress(job.id, stage, share, None if left is None else time.time() + left)
 
         path = self.storage.fetch(job.upload, folder)
-        result, artifacts = self.looker.look(path, report)
+        result, artifacts = self.looker.look(path, report, job.options.get("deblur", "false"))
         artifacts[SCORES] = scores_csv(result).encode()
         result["artifacts"] = sorted([*artifacts, RESULT])
         artifacts[RESULT] = json.dumps(result, indent=2).encode()

@@ -33,7 +33,7 @@ def count(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = N
 def rates(counts: Counts) -> tuple[np.ndarray, np.ndarray]:
     """Return false and true positive rates (..., K + 1) from (0, 0) to (1, 1); NaN where a class is missing."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        return tuple(_from_zero(side) / side[..., -1:] for side in counts[:2])  # type: ignore[return-value]
+        return tuple(_from_zero(side) / side[..., -1:] for side in counts[:2])
 
 
 def area(counts: Counts) -> np.ndarray:

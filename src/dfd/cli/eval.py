@@ -150,6 +150,10 @@ def _prepare(cfg: DictConfig, subject: Subject, called: Invocation) -> "tuple[Pr
     data_cfg = _data(cfg, subject, called)
     if data_cfg["name"] in (cfg.roots or {}):
         data_cfg["root"] = cfg.roots[data_cfg["name"]]
+    if subject.loaded.network.input.kind == "talk":
+        from dfd.cli.evaluate_talk import listening
+
+        data_cfg = listening(data_cfg, subject.saved)
     data_dir = _data_dir(cfg, subject.saved, called, data_cfg)
     allow = allowed(cfg.plugins)
     check(data_cfg, allow, "data")

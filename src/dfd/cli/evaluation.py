@@ -14,6 +14,9 @@ from dfd.preprocess.dataset import Prepared
 EVALUATORS = {
     "image": "dfd.cli.evaluate_views",
     "clip": "dfd.cli.evaluate_views",
+    "talk": "dfd.cli.evaluate_talk",
+    "sequence": "dfd.cli.evaluate_segments",
+    "pair": "dfd.cli.evaluate_pairs",
 }
 
 

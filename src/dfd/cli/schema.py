@@ -8,6 +8,23 @@ from omegaconf import MISSING
 
 
 @dataclass
+class Decode:
+    """How a localiser's candidates become proposals: `dfd.metrics.proposals.Decoding`.
+
+    null: what the run chose on validation, else the default. A list is tried on validation, with every other list, and
+    the best mean AP decides.
+    """
+
+    method: Any = None  # gaussian | linear | hard | bmn | none
+    sigma: Any = None
+    iou: Any = None  # from which hard and linear suppression act
+    min_score: Any = None
+    top: Any = None  # candidates of a file
+    limit: Any = None  # proposals of a file
+    voting: Any = None  # IoU from which candidates move a proposal; 0: none
+
+
+@dataclass
 class Evaluation:
     """How predictions become numbers: `dfd.evaluation.protocol.Protocol`, whose presets lie in `configs/eval/`."""
 
@@ -26,6 +43,7 @@ class Evaluation:
     false_alarms: float = 0.05
     headline: list[str] = field(default_factory=lambda: ["auc", "ap", "eer", "accuracy", "log_loss"])
     compatible: str | None = None
+    decode: Decode = field(default_factory=Decode)  # of localisers
 
 
 @dataclass

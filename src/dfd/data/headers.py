@@ -210,7 +210,8 @@ def _tiff(data: bytes) -> Picture | None:
 
 def _heif(data: bytes) -> Picture | None:
     """Return the largest picture that an AVIF or HEIC file declares (boxes `ispe`)."""
-    brand, sizes, at = data[8:12], [], data.find(b"ispe")
+    sizes: list[tuple[int, int]] = []
+    brand, at = data[8:12], data.find(b"ispe")
     while 0 <= at <= len(data) - 16 and len(sizes) < MOST_BOXES:
         sizes.append(struct.unpack_from(">II", data, at + 8))
         at = data.find(b"ispe", at + 4)

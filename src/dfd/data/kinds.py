@@ -86,7 +86,8 @@ def sort_files(folder: Path) -> Sorted:
 
     A file with the name of a video or an image counts as one even if its content is broken, so that it is reported.
     """
-    media, others = [], []
+    media: list[Path] = []
+    others: list[Path] = []
     for path in sorted(path for path in folder.rglob("*") if not path.name.startswith(".") and path.is_file()):
         named = path.suffix.lower() in {*VIDEO_SUFFIXES, *IMAGE_SUFFIXES}
         (media if named or kind_of(path) in ("video", "image") else others).append(path)

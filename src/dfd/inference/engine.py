@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
+from typing import cast
 
 import numpy as np
 import torch
@@ -23,7 +24,7 @@ from dfd.inference.abstain import load_abstainer, score_with_ood, why_inconclusi
 from dfd.inference.sandbox import Limits, OverLimit, Sandbox
 from dfd.inference.verdict import STRATEGIES, FileResult, Judging, ViewScores, judge_file
 from dfd.inference.views import FileViews, ViewExtractor, ViewOptions
-from dfd.models.base import Detector
+from dfd.models.base import Detector, Synchroniser, TalkDetector
 from dfd.models.checkpoint import NETWORKS, Loaded, load_network
 from dfd.models.devices import autocast, find_device, lay_out
 from dfd.training.evidence import evidence_picture
@@ -167,10 +168,14 @@ class Engine:
         found = []
         with autocast(device, member.card.looking.precision):
             for start in range(0, len(seen.pixels), self.batch_size):
-                pixels = member.network.pixels(
-                    torch.from_numpy(seen.pixels[start : start + self.batch_size]).to(device)
-                )
-                found.append(score_with_ood(member.network, pixels, abstainer))
+                part = slice(start, start + self.batch_size)
+                pixels = member.network.pixels(torch.from_numpy(seen.pixels[part]).to(device))
+                if seen.sound is None or seen.length is None:
+                    found.append(score_with_ood(member.network, pixels, abstainer))
+                else:
+                    found.append(
+                        _listen(cast(TalkDetector, member.network), pixels, seen.sound[part], seen.length[part])
+                    )
         score, ood = (np.concatenate(column) for column in zip(*found, strict=True))
         picture = self._evidence(member, seen.pixels[score.argmax()]) if self.explain and first else None
         mean_ood = float(ood.mean()) if abstainer is not None else None
@@ -194,9 +199,23 @@ class Engine:
 
 
 def _member(loaded: Loaded, device: torch.device, frames: int | None, faces: int) -> Member:
+    if isinstance(loaded.network, Synchroniser):
+        raise DfdError(
+            f"{loaded.path} measures delays between lips and voice and does not judge: train a detector over it, "
+            f"model=av_anomaly model.base={run_of(loaded.path)}"
+        )
     network = loaded.network.to(device)
     lay_out(network, device)
     return Member(network, loaded.card, ViewOptions.of(loaded.card, network.input, frames, faces), loaded.path)
+
+
+def _listen(
+    network: TalkDetector, pixels: torch.Tensor, sound: np.ndarray, length: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the scores of views of a talking face; nothing is known of distributions there."""
+    heard, own = (torch.from_numpy(values).to(pixels.device) for values in (sound, length))
+    score = network.score(network(pixels, heard, own)).cpu().double().numpy()
+    return score, np.full(len(score), -np.inf)
 
 
 def _check(runs: int, frames: int | None, faces: int, strategy: str | None, ood: str | None) -> None:

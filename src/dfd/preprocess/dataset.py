@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("dfd")
 
-SAMPLES = ("ffpp", "celebdf", "dfdc", "cddb", "temporal", "lavdf", "tvil")
+SAMPLES = ("ffpp", "celebdf", "dfdc", "cddb", "temporal", "lavdf", "tvil", "fakeavceleb")
 ONLY_RENDERED = ("temporal",)  # nobody can download these
 
 
@@ -125,12 +125,25 @@ def prepare_data(
         else:
             options = build({**data["crops"], **(crops or {})}, allow, "crops")
             manifest, failures = prepare(records, source.processed / options.hash, options, engine=engine)
+            if data.get("sound"):
+                manifest, mute = _with_sound(manifest, engine)
+                failures = failures + mute
     if failures:
         log.warning(
             "%d of %d videos of %s could not be used (listed in the report)", len(failures), len(records), source.tag
         )
     failed = {failure.video for failure in failures}
     return Prepared(source, manifest, failures, notes, [record for record in records if record.id in failed])
+
+
+def _with_sound(manifest: Manifest, engine: "Engine | None") -> tuple[Manifest, list[Failure]]:
+    """Decode the sound of every record; return those that have any, and why the others do not."""
+    from dfd.preprocess.runner import Engine
+    from dfd.preprocess.stages import REGISTRY, made_assets, run_stage
+
+    failures = run_stage(REGISTRY["audio"], manifest, engine or Engine())
+    heard = [replace(r, assets={**r.assets, **made_assets(r, manifest.folder)}) for r in manifest.records]
+    return replace(manifest, records=tuple(r for r in heard if "audio" in r.assets)), failures
 
 
 def _with_features(
@@ -220,7 +233,8 @@ def shuffled(manifest: Manifest, seed: int) -> Manifest:
     """Return a manifest whose train and val labels say nothing: what is learned from it must be worth nothing.
 
     Labels are drawn anew within each split and class, the same share of fakes in both, so that no chance imbalance
-    between the true classes is left to be learned. The test split keeps its labels.
+    between the true classes is left to be learned. Who is called fake has the forged stretches of a random fake. The
+    test split keeps its labels.
     """
     random = np.random.default_rng(seed)
     strata = {(r.split, r.label) for r in manifest.records if r.split != "test"}
@@ -229,8 +243,10 @@ def shuffled(manifest: Manifest, seed: int) -> Manifest:
         share = np.mean([r.label for r in manifest.records if r.split == split])
         members = [r for r in manifest.records if (r.split, r.label) == (split, label)]
         labels = np.arange(len(members)) < round(share * len(members))
+        stretches = [r.segments for r in manifest.records if r.split == split and r.segments]
         for record, new in zip(members, random.permutation(labels), strict=True):
-            records[record.id] = replace(record, label=int(new))
+            segments = stretches[random.integers(len(stretches))] if new and stretches else ()
+            records[record.id] = replace(record, label=int(new), segments=segments)
     return Manifest(tuple(records.values()), manifest.folder)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from dfd.core.errors import DfdError, did_you_mean
@@ -35,6 +36,11 @@ class Task:
     target: Path
     device: str = "cpu"
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def media(self) -> Path:
+        """The media file itself."""
+        return Path(self.record.path)
 
     def asset(self, kind: str) -> Path:
         """Return where an asset of the record lies."""
@@ -96,7 +102,7 @@ def plan(chosen: Sequence[str], plugins: Sequence[str] = ()) -> list[Stage]:
     if not chosen:
         raise DfdError(f"stages is empty: choose from {', '.join(REGISTRY)}")
     for plugin in plugins:
-        importlib.import_module(plugin)  # where it registers its stages
+        _import(plugin)  # where it registers its stages
     wanted: dict[str, Stage] = {}
 
     def add(name: str, path: tuple[str, ...]) -> None:
@@ -118,10 +124,17 @@ def _find(name: str, plugins: Sequence[str]) -> Stage:
     module, _, attribute = name.rpartition(".")
     if not any(f"{module}.".startswith(f"{plugin}.") for plugin in plugins):
         raise DfdError(f"stages={name}: there are {', '.join(REGISTRY)}{did_you_mean(name, REGISTRY)}")
-    stage = getattr(importlib.import_module(module), attribute, None)
+    stage = getattr(_import(module), attribute, None)
     if not isinstance(stage, Stage):
         raise DfdError(f"stages={name}: {module} has no dfd.preprocess.stages.Stage of that name")
     return register(stage)
+
+
+def _import(module: str) -> ModuleType:
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise DfdError(f"cannot import {module!r}, which plugins= or stages= names: {error}") from error
 
 
 def run_stage(
@@ -195,6 +208,14 @@ HERE = "dfd.preprocess."
 register(Stage("probe", "compare a download with what its authors published, and read every file"))
 register(Stage("detect", "look for faces, and keep where they are"))
 register(Stage("crop", "cut the faces out", needs=("detect",)))
+register(
+    Stage(
+        "audio",
+        "the sound of every video, on the clock of its pictures",
+        suffix=".npy",
+        make=f"{HERE}sound:write_sound",
+    )
+)
 register(
     Stage(
         "landmarks",

@@ -135,3 +135,12 @@ def test_bench_names_its_benches():
     assert done.returncode == 2
     for name in ("preprocess", "loader", "train", "infer", "evaluate", "storage", "memory", "index", "tall"):
         assert name in done.stderr
+
+
+def test_the_seeds_that_are_named(tmp_path):
+    seeds = script("seeds")
+    assert seeds.seeds("0-2,7") == [0, 1, 2, 7]
+    trial = seeds.Trial("recipe", 1, tmp_path / "recipe_seed1", ())
+    assert seeds.numbers(trial) is None  # it was never run
+    with pytest.raises(SystemExit, match="no run came to its end"):
+        seeds.report([trial], tmp_path, "recipe")

@@ -16,6 +16,7 @@ from dfd.core.configs import config_dir
 from dfd.core.errors import DfdError
 from dfd.core.records import Record
 from dfd.data.datasets import wilddeepfake
+from dfd.preprocess import stages
 from dfd.preprocess.dataset import find_source, indexed, prepare_data
 from dfd.preprocess.runner import Engine
 
@@ -127,6 +128,55 @@ def test_a_sample_is_not_replaced_while_it_is_read(cfg, monkeypatch, tmp_path):
         assert rendered == [1]
     other.join(30)
     assert rendered == [1, 2]
+
+
+PLUGIN = """
+from dfd.core.errors import DfdError
+from dfd.preprocess.stages import Stage, register
+
+
+def weigh(task):
+    if "Deepfakes" in task.record.id and task.record.split == "val":
+        raise DfdError("too light to weigh")
+    task.target.parent.mkdir(parents=True, exist_ok=True)
+    task.target.write_text(str(task.asset("crops").stat().st_size))
+
+
+def weigh_media(task):
+    task.target.parent.mkdir(parents=True, exist_ok=True)
+    task.target.write_text("1")
+
+
+def total(summary):
+    return [f"total of {sum('weight' in record.assets for record in summary.manifest.records)} videos"]
+
+
+register(Stage("weight", "of the crops", needs=("crop",), suffix=".txt", make="scales:weigh"))
+register(Stage("total", "of all weights", needs=("weight",), summarise=total))
+MEDIA = Stage("media", "of files that are not cut", suffix=".txt", make=weigh_media)
+"""
+
+
+def test_a_stage_of_a_plugin_package(cfg, little, tmp_path, monkeypatch, capsys):
+    """Found by its name or its dotted path, run after what it needs, resumed, its failures counted."""
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "scales.py").write_text(PLUGIN)
+    monkeypatch.syspath_prepend(tmp_path / "plugins")
+    monkeypatch.setattr("dfd.preprocess.stages.REGISTRY", dict(stages.REGISTRY))
+    overrides = ["data=ffpp", f"data.root={little}", "data.index.methods=[Deepfakes]", "plugins=[scales]"]
+    chosen = cfg(*overrides, "stages=[total]")
+    preprocess(chosen)
+    said = capsys.readouterr().out
+    assert "total of 10 videos" in said
+    assert "2 x decode_error" in said
+    data = OmegaConf.to_container(chosen.data, resolve=True)
+    manifest = prepare_data(data, tmp_path / "data", allowed(()), engine=Engine(workers=0)).manifest
+    weights = [manifest.folder / record.assets["weight"] for record in manifest.records if "weight" in record.assets]
+    assert len(weights) == 10
+    assert all(int(path.read_text()) > 0 for path in weights)
+    preprocess(cfg(*overrides, "stages=[scales.MEDIA]", f"data.processed={tmp_path}/uncut"))
+    assert len(list((tmp_path / "uncut" / "media").rglob("*.txt"))) == 12
+    assert not list((tmp_path / "uncut").rglob("crops"))
 
 
 def test_stages_that_do_not_exist(cfg):

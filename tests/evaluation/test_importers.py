@@ -3,15 +3,19 @@
 import json
 import pickle
 from collections import OrderedDict
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dfd.core.errors import DfdError
 from dfd.evaluation.evaluate import evaluate
 from dfd.evaluation.importers import read_all
+from dfd.evaluation.prediction_files import read_file
 from dfd.evaluation.protocol import Protocol
 
 
@@ -49,7 +53,7 @@ def test_what_is_missing_or_unknown_is_counted(tmp_path):
     labels = write(tmp_path, "labels.csv", LABELS)
     imported = only(write(tmp_path, "p.csv", "video,score\na.mp4,0.1\nb.mp4,0.8\nzz.mp4,0.8\n"), labels)
     assert imported.missing["video"].tolist() == ["c.mp4"]
-    assert "1 predictions are of unknown videos and left out, the first of 'zz.mp4'" in imported.notes
+    assert "1 predictions are of unknown videos and left out, e.g. 'zz.mp4'" in imported.notes
     assert any("no column group" in note for note in imported.notes)
 
 
@@ -188,17 +192,17 @@ def test_a_pickle_runs_no_code(tmp_path, capsys):
             {"p.csv": "video,score\nq,0.1\n", "l.csv": LABELS},
             "no prediction's name is among the labels: 'q' and 'a.mp4'",
         ),
-        ({"p.csv": "video,score,label\na,high,1\n"}, "'high' in column score is no number"),
-        ({"p.csv": "video,score,label\na,0.1,maybe\n"}, "'maybe' is no label"),
+        ({"p.csv": "video,score,label\na,high,1\n"}, "'high' in column score is not a number"),
+        ({"p.csv": "video,score,label\na,0.1,maybe\n"}, "'maybe' is not a label"),
         ({"p.csv": "video,score,label,t\na,0.1,1,\na,0.1,1,2\n"}, "frames and videos are mixed"),
         ({"p.csv": "video,score,label,track\na,0.1,1,\na,0.1,1,2\n"}, "people and whole videos are mixed"),
         ({"p.csv": "video,score,label\n0.mp4,0.1,0\n0.mp4,0.9,1\n"}, "'0.mp4' in 'p': name real and fake videos apart"),
         ({"p.csv": "video,score,label\na,,1\n"}, "1 scores are not finite"),
         ({"l.csv": LABELS}, "no column of scores"),
-        ({"l.csv": LABELS, "m.csv": LABELS}, "two files hold labels only"),
+        ({"l.csv": LABELS, "m.csv": LABELS, "p.csv": "video,score\na,0.1\n"}, "several files hold labels only"),
         ({"p.csv": "video,score\na,0.1\n", "l.csv": "video,label\na,0\na,1\n"}, "'a' has two labels"),
         ({"p.json": "{"}, "cannot be read"),
-        ({"p.pkl": "no pickle"}, "is damaged or no pickle"),
+        ({"p.pkl": "no pickle"}, "is damaged or not a pickle"),
         ({"p.json": '{"pred": [1, 2], "label": [1]}'}, "holds|length|reshape|cannot"),
     ],
 )
@@ -222,3 +226,118 @@ def test_our_own_tables_are_read_as_they_are(tmp_path):
         only(tmp_path / "ours.csv").table[["video", "t", "score"]],
         table().sort_values(["video", "t"], ignore_index=True)[["video", "t", "score"]],
     )
+
+
+@pytest.mark.parametrize("name", ["NA", "null", "None", "nan", "N/A", "-nan", "NULL", "007", "1e5", "True"])
+def test_any_text_is_a_name(name, tmp_path):
+    imported = only(write(tmp_path, "p.csv", f"video,score,label\n{name},0.1,0\nb,0.8,1\n"))
+    assert set(imported.table["video"]) == {name, "b"}
+    data = json.dumps({name: 0.1, "b": 0.8})
+    labels = write(tmp_path, "labels.json", json.dumps({name: {"label": "REAL"}, "b": {"label": "FAKE"}}))
+    assert set(only(write(tmp_path, "p.json", data), labels).table["video"]) == {name, "b"}
+
+
+def test_no_column_is_made_up_by_joining(tmp_path):
+    scores = write(tmp_path, "p.csv", "video,score\na,0.1\nb,0.4\nc,0.9\n")
+    table = only(scores, write(tmp_path, "labels.csv", LABELS)).table
+    assert set(table.columns) == {"video", "dataset", "method", "group", "label", "t", "score"}
+    assert evaluate(table, Protocol(resamples=0)).slices == {}
+
+
+def test_hard_decisions_are_predictions_beside_labels(tmp_path):
+    submission = write(tmp_path, "submission.csv", "filename,label\na.mp4,0\nb.mp4,0\nc.mp4,1\n")
+    words = {"a.mp4": {"label": "REAL"}, "b.mp4": {"label": "FAKE"}, "c.mp4": {"label": "FAKE"}}
+    truth = write(tmp_path, "metadata.json", json.dumps(words))
+    for files in ((submission, truth), (truth, submission)):
+        imported = only(*files)
+        assert imported.table[["label", "score"]].to_numpy().tolist() == [[0, 0], [1, 0], [1, 1]]
+        assert any("submission.csv holds nothing but 0 and 1" in note for note in imported.notes)
+    plain = only(submission, write(tmp_path, "labels.csv", LABELS))
+    assert plain.table["score"].tolist() == [0, 0, 1]
+
+
+def test_names_are_matched_one_by_one_and_the_way_is_said(tmp_path):
+    labels = write(tmp_path, "labels.csv", "filename,label\na.mp4,0\nb.mp4,1\nc.mp4,1\nd.mp4,0\n")
+    scores = write(tmp_path, "p.csv", "filename,score\na.mp4,0.1\nb.avi,0.8\nx/c.mp4,0.7\na.avi,0.9\n")
+    imported = only(scores, labels)
+    assert imported.table["video"].tolist() == ["a.mp4", "b.avi", "x/c.mp4"]
+    assert imported.missing["video"].tolist() == ["d.mp4"]
+    words = "names were matched as they are (1), without folders (1), without folders and endings (1)"
+    assert words in imported.notes
+    assert any("1 predictions are of unknown videos and left out, e.g. 'a.avi'" in n for n in imported.notes)
+
+
+def test_two_labels_of_one_name_are_not_guessed(tmp_path):
+    labels = write(tmp_path, "labels.csv", "path,label\nreal/a.mp4,0\nfake/a.mp4,1\nfake/b.mp4,1\n")
+    imported = only(write(tmp_path, "p.csv", "path,score\nreal/a.mp4,0.1\na.mp4,0.5\nb.mp4,0.6\n"), labels)
+    assert set(imported.table["video"]) == {"real/a.mp4", "a.mp4", "b.mp4"}  # one a is taken, so the other is meant
+    imported = only(write(tmp_path, "q.csv", "path,score\na.mp4,0.5\nb.mp4,0.6\n"), labels)
+    assert set(imported.table["video"]) == {"b.mp4"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("p.csv", "video;score;label\na;0.25;0\nb;0.75;1\n"),
+        ("p.csv", "video;score;label\na;0,25;0\nb;0,75;1\n"),
+        ("p.csv", "video\tscore\tlabel\na\t0.25\t0\nb\t0.75\t1\n"),
+        ("p.tsv", "video\tscore\tlabel\na\t0.25\t0\nb\t0.75\t1\n"),
+        ("p.csv", "\ufeffvideo,score,label\r\na,0.25,0\r\nb,0.75,1\r\n"),
+        ("p.json", '\ufeff[{"video": "a", "score": 0.25, "label": 0}, {"video": "b", "score": 0.75, "label": 1}]'),
+    ],
+)
+def test_other_separators_and_byte_order_marks(name, text, tmp_path):
+    (tmp_path / name).write_text(text, encoding="utf-8", newline="")
+    table = only(tmp_path / name).table
+    assert table[["video", "score", "label"]].to_numpy().tolist() == [["a", 0.25, 0], ["b", 0.75, 1]]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("p.csv", "video,score,label\n", "has no rows"),
+        ("p.json", "[]", "has no rows"),
+        ("p.json", '{"a": 0.1, "b": 0.2, "a": 0.9}', "'a' occurs twice in one JSON object"),
+        ("p.csv", "video,score,label\na,0.1,0\n,0.8,1\n", "row 2 has no name"),
+        ("p.csv", "video,score,label\na,NA,0\nb,0.8,1\n", "'NA' in column score is not a number"),
+        ("p.json", '{"a": {"b": 3}}', "neither predictions by name nor"),
+    ],
+)
+def test_what_would_be_lost_in_silence_is_an_error(name, text, message, tmp_path):
+    with pytest.raises(DfdError, match=message) as error:
+        read_all([write(tmp_path, name, text)])
+    assert str(tmp_path / name) in str(error.value)
+
+
+names_of_files = st.lists(
+    st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\\"), min_size=1, max_size=12).filter(
+        lambda name: name.strip() == name and name.strip()
+    ),
+    min_size=2,
+    max_size=12,
+    unique=True,
+)
+
+
+@given(names_of_files, st.integers(0, 2**31))
+def test_random_parquet_and_json_and_csv_come_back_as_they_were(tmp_path_factory, names, seed):
+    random, folder = np.random.default_rng(seed), tmp_path_factory.mktemp("files")
+    rows = pd.DataFrame({"video": names, "score": random.normal(0, 10, len(names)), "label": np.arange(len(names)) % 2})
+    rows.to_parquet(folder / "p.parquet")
+    rows.to_csv(folder / "c.csv", index=False)
+    (folder / "j.json").write_text(rows.to_json(orient="records"), encoding="utf-8")
+    (folder / "d.json").write_text(json.dumps(dict(zip(names, rows["score"], strict=True))), encoding="utf-8")
+    for name in ("p.parquet", "c.csv", "j.json"):
+        read = read_file(folder / name)
+        assert read.rows["video"].tolist() == names, name
+        assert read.rows["score"].tolist() == pytest.approx(rows["score"].tolist(), rel=1e-9), name
+        assert read.rows["label"].tolist() == rows["label"].tolist(), name
+    assert read_file(folder / "d.json").rows["video"].tolist() == names
+
+
+@given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode), st.sampled_from(["p.csv", "p.json", "p.parquet"]))
+def test_random_bytes_are_read_or_refused_in_one_line(tmp_path_factory, content, name):
+    path = tmp_path_factory.mktemp("files") / name
+    path.write_bytes(content)
+    with suppress(DfdError):
+        read_all([path])

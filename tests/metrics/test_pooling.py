@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dfd.core.errors import DfdError
-from dfd.metrics.pooling import POOLS, pool, pool_scores
+from dfd.metrics.pooling import POOLS, pool, pool_scores, rounded
 
 
 def test_the_mean_of_each_video():
@@ -65,3 +65,22 @@ def test_rules_of_probabilities_refuse_other_scores(how):
 def test_an_unknown_rule_is_named():
     with pytest.raises(DfdError, match="'vote' is unknown: allowed are mean"):
         pool_scores(np.array([0]), np.array([0.5]), "vote")
+
+
+@pytest.mark.parametrize("how", ["mean", "logit_mean", "median", "top", "confident"])
+def test_ties_on_paper_are_ties(how):
+    """(.1 + .2 + .3) / 3 and .2 differ by an error of addition, and so do their log-odds."""
+    video = np.array([0, 0, 0, 1, 1, 1, 2])
+    scores = np.array([0.1, 0.2, 0.3, 0.3, 0.1, 0.2, 0.2])
+    one, two, three = pool_scores(video, scores, how)
+    assert one == two
+    if how in ("mean", "confident"):
+        assert one == three == 0.2
+
+
+def test_only_the_error_of_a_sum_is_rounded():
+    close = np.array([1 - 1e-15, 1 - 2e-15])  # of one row each: as they are
+    assert pool_scores(np.array([0, 1]), close).tolist() == close.tolist()
+    values = np.array([0.0, -123456.7890123456, 1e-30, 3e300, np.inf])
+    assert rounded(values) == pytest.approx(values, rel=1e-11)
+    assert rounded(np.array([0.1 + 0.2, 1e-9 * (0.1 + 0.2)])).tolist() == pytest.approx([0.3, 3e-10], rel=1e-15)

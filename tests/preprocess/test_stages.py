@@ -24,11 +24,11 @@ from dfd.data.views import FaceViews, Showing, Visit
 from dfd.preprocess.crop import CropOptions
 from dfd.preprocess.doctor import compare, examine, examine_part, problems
 from dfd.preprocess.folds import fold, write_folds
-from dfd.preprocess.landmarks import find_landmarks
 from dfd.preprocess.leakage import leaks, perceptual_hash
-from dfd.preprocess.masks import difference, make_masks, swapped
+from dfd.preprocess.masks import difference, swapped
 from dfd.preprocess.pipeline import collect, in_shard, prepare
 from dfd.preprocess.runner import Engine
+from dfd.preprocess.stages import REGISTRY, Stage, plan, register, run_stage
 from dfd.preprocess.summary import tracks
 from tests.conftest import noise_crops
 
@@ -41,8 +41,8 @@ def made(tiny_ffpp, tmp_path_factory):
     folder = tmp_path_factory.mktemp("made")
     records = [record for record in ffpp.index(tiny_ffpp) if record.group == "000_001"]
     manifest, _ = prepare(records, folder / "crops", CropOptions(groups=2, length=2, detections=2), ENGINE)
-    assert make_masks(manifest, ENGINE) == []
-    assert find_landmarks(manifest, ENGINE) == []
+    for name in ("masks", "landmarks"):
+        assert run_stage(REGISTRY[name], manifest, ENGINE) == []
     return collect(records, folder / "crops", [])[0]
 
 
@@ -118,7 +118,7 @@ def test_masks_of_a_fake_of_another_size_or_shape(made, tmp_path):
                 images = [cv2.resize(i, None, fx=factor, fy=factor) for i in crops.read(rows)]
                 path = folder / record.assets["crops"]
                 write_container(path, crops.table, zip(rows, images, strict=True), facts={**crops.facts, **facts})
-        masks[name] = make_masks(Manifest((replace(fake, path=""), original), folder), ENGINE)
+        masks[name] = run_stage(REGISTRY["masks"], Manifest((replace(fake, path=""), original), folder), ENGINE)
     assert masks["half"] == []
     with CropReader(tmp_path / "half" / "masks" / f"{fake.id}.zip") as halves:
         assert halves.table["valid"].sum() == 4
@@ -133,7 +133,7 @@ def test_fakes_without_a_swapped_face_are_counted(made, tmp_path, caplog):
         source = next(r for r in records if r.id == (record.original or record.id))
         (folder / record.assets["crops"]).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(made.folder / source.assets["crops"], folder / record.assets["crops"])  # nothing was changed
-    make_masks(Manifest(tuple(copies), folder), ENGINE)
+    run_stage(REGISTRY["masks"], Manifest(tuple(copies), folder), ENGINE)
     fakes = sum(record.label for record in records)
     assert f"{fakes} of {fakes} fakes have no face that was swapped" in caplog.text
 
@@ -284,3 +284,20 @@ def test_tracks_are_summed_up(made):
     assert len(rows) == len(made.records)
     assert {row["seen"] for row in rows} == {1.0}
     assert json.dumps(rows)
+
+
+def test_stages_come_after_what_they_need():
+    assert [stage.name for stage in plan(["leakage", "masks"])] == ["detect", "crop", "masks", "leakage"]
+    assert [stage.name for stage in plan(["detect", "probe"])] == ["probe", "detect"]
+    with pytest.raises(DfdError, match=r"stages=lanmarks: there are probe, .*did you mean 'landmarks'"):
+        plan(["lanmarks"])
+    with pytest.raises(DfdError, match=r"json has no dfd\.preprocess\.stages\.Stage of that name"):
+        plan(["json.dumps"], ["json"])
+
+
+def test_stages_that_need_each_other_are_refused(monkeypatch):
+    monkeypatch.setattr("dfd.preprocess.stages.REGISTRY", dict(REGISTRY))
+    register(Stage("egg", "a toy", needs=("hen",)))
+    register(Stage("hen", "a toy", needs=("egg",)))
+    with pytest.raises(DfdError, match="circle: egg -> hen -> egg"):
+        plan(["egg"])

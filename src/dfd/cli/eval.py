@@ -36,37 +36,54 @@ class Subject:
 
 def evaluate(cfg: DictConfig, called: Invocation) -> float:
     """Evaluate one checkpoint on one split of one or several datasets; return the (mean) headline value."""
-    from dfd.core.run_folder import find_checkpoint, run_of
-    from dfd.models.checkpoint import load_network
+    from dfd.evaluation.cross_report import report_cross
+    from dfd.evaluation.protocol import Protocol
 
-    choices = several_datasets(called)
-    protocol = _check(cfg, choices)
-    checkpoint = find_checkpoint(Path(cfg.run))
-    loaded = load_network(checkpoint, allowed_networks(cfg.plugins))
-    subject = Subject(loaded, run_of(checkpoint), runs.saved_config(checkpoint))
     if cfg.posthoc:
-        return _report_ood(cfg, subject, called)
-    if "base" in loaded.card.network:
+        return _report_ood(cfg, _subject(cfg), called)
+    evaluated = evaluate_datasets(cfg, called)
+    if not evaluated:  # one of the other processes, whose rows the first one has
+        return float("nan")
+    folders = [one.folder for one in evaluated]
+    if called.sweep is not None:
+        note_evaluations(called.sweep, folders)
+    if len(evaluated) == 1:
+        return evaluated[0].value
+    output = Path(cfg.output) if cfg.output else _subject_folder(cfg) / "eval"
+    return report_cross(output, folders, Protocol.of(OmegaConf.to_container(cfg.eval)))  # type: ignore[arg-type]
+
+
+def evaluate_datasets(cfg: DictConfig, called: Invocation) -> "list[Evaluated]":
+    """Score and report every dataset that `data=` names; return where the reports lie."""
+    choices = several_datasets(called)
+    _check(cfg, choices)
+    subject = _subject(cfg)
+    if "base" in subject.loaded.card.network:
         raise DfdError(
             f"{cfg.run} tells unknown data from known, not fake from real: evaluate it with "
             "posthoc=[abnormality,msp,knn]"
         )
     each = [_evaluate_dataset(one, subject, called, len(choices) > 1) for one in _per_dataset(cfg, choices, called)]
-    evaluated = [one for one in each if one is not None]
-    if not evaluated:  # one of the other processes, whose rows the first one has
-        return float("nan")
-    if called.sweep is not None:
-        note_evaluations(called.sweep, [one.folder for one in evaluated])
-    if len(evaluated) == 1:
-        return evaluated[0].value
-    from dfd.evaluation.cross_report import report_cross
-
-    output = Path(cfg.output) if cfg.output else subject.folder / "eval"
-    return report_cross(output, [one.folder for one in evaluated], protocol)
+    return [one for one in each if one is not None]
 
 
-def _check(cfg: DictConfig, choices: list[str]) -> Any:
-    """Refuse what cannot work before anything is scored; return the protocol."""
+def _subject(cfg: DictConfig) -> Subject:
+    from dfd.core.run_folder import find_checkpoint, run_of
+    from dfd.models.checkpoint import load_network
+
+    checkpoint = find_checkpoint(Path(cfg.run))
+    loaded = load_network(checkpoint, allowed_networks(cfg.plugins))
+    return Subject(loaded, run_of(checkpoint), runs.saved_config(checkpoint))
+
+
+def _subject_folder(cfg: DictConfig) -> Path:
+    from dfd.core.run_folder import find_checkpoint, run_of
+
+    return run_of(find_checkpoint(Path(cfg.run)))
+
+
+def _check(cfg: DictConfig, choices: list[str]) -> None:
+    """Refuse what cannot work before anything is scored."""
     from dfd.data.corrupt import strength
     from dfd.evaluation.protocol import Protocol
     from dfd.training.device_errors import check_device
@@ -83,7 +100,7 @@ def _check(cfg: DictConfig, choices: list[str]) -> Any:
         raise DfdError(f"corruption.kinds={list(cfg.corruption.kinds)}: say how strong, corruption.levels=[1,2,3,4,5]")
     if cfg.corruption.kinds and build(trainer, allowed(cfg.plugins), "trainer", logger=False).world_size > 1:
         raise DfdError("corruption= is scored by one process: add trainer.devices=1")
-    return Protocol.of(OmegaConf.to_container(cfg.eval))  # type: ignore[arg-type]
+    Protocol.of(OmegaConf.to_container(cfg.eval))  # type: ignore[arg-type]
 
 
 def several_datasets(called: Invocation) -> list[str]:
@@ -130,13 +147,14 @@ def _prepare(cfg: DictConfig, subject: Subject, called: Invocation) -> "tuple[Pr
     """Prepare the dataset, cut and looked at as in the run's own validation unless the user says otherwise."""
     from dfd.preprocess.dataset import find_source, prepare_data
 
-    data_cfg, data_dir = _data(cfg, subject, called), _data_dir(cfg, subject.saved, called)
+    data_cfg = _data(cfg, subject, called)
     if data_cfg["name"] in (cfg.roots or {}):
         data_cfg["root"] = cfg.roots[data_cfg["name"]]
     if subject.loaded.network.input.kind == "talk":
         from dfd.cli.evaluate_talk import listening
 
         data_cfg = listening(data_cfg, subject.saved)
+    data_dir = _data_dir(cfg, subject.saved, called, data_cfg)
     allow = allowed(cfg.plugins)
     check(data_cfg, allow, "data")
     source = find_source(data_cfg, data_dir)
@@ -165,9 +183,14 @@ def _data(cfg: DictConfig, subject: Subject, called: Invocation) -> dict[str, An
     return OmegaConf.to_container(node, resolve=True)  # type: ignore[return-value]
 
 
-def _data_dir(cfg: DictConfig, saved: DictConfig | None, called: Invocation) -> Path:
-    given = any(key.startswith("paths.data_dir") for key in called.typed)
-    return Path(cfg.paths.data_dir if given or saved is None else saved.paths.data_dir)
+def _data_dir(cfg: DictConfig, saved: DictConfig | None, called: Invocation, data: dict[str, Any]) -> Path:
+    """Return the folder of datasets: the user's, else whichever of this place's and the run's holds the dataset."""
+    from dfd.preprocess.dataset import choose_data_dir
+
+    here = Path(cfg.paths.data_dir)
+    if saved is None or any(key.startswith("paths.data_dir") for key in called.typed):
+        return here
+    return choose_data_dir(data, [here, Path(saved.paths.data_dir)])
 
 
 def _report_ood(cfg: DictConfig, subject: Subject, called: Invocation) -> float:
@@ -181,7 +204,7 @@ def _report_ood(cfg: DictConfig, subject: Subject, called: Invocation) -> float:
         raise DfdError(f"{loaded.path} stands alone: posthoc= needs the run folder, which says what the run knows")
     known: dict[str, Any] = OmegaConf.to_container(saved.data, resolve=True)  # type: ignore[assignment]
     given = None if cfg.data.name is None else OmegaConf.to_container(cfg.data, resolve=True)
-    data_dir = _data_dir(cfg, saved, called)
+    data_dir = _data_dir(cfg, saved, called, known)
     both = id_and_ood(known, data_dir, allowed(cfg.plugins), called, given, loaded.card.crops)  # type: ignore[arg-type]
     return report_ood(loaded, both, cfg)
 

@@ -17,17 +17,16 @@ from dfd.cli.app import command
 from dfd.cli.invocation import Invocation
 from dfd.cli.sample_banner import banner
 from dfd.core.build import Allowed, allowed, build, check, locate
-from dfd.core.errors import DfdError, did_you_mean
+from dfd.core.errors import DfdError
 from dfd.core.manifest import Manifest
 from dfd.core.records import SPLITS, Failure, Record
 from dfd.preprocess.dataset import Prepared, Source, find_source, indexed, prepare_data
+from dfd.preprocess.stages import Stage, made_assets, plan, run_stage, summarise
 
 if TYPE_CHECKING:
     from dfd.preprocess.runner import Engine
 
 log = logging.getLogger("dfd")
-
-STAGES = ("probe", "detect", "track", "crop", "landmarks", "masks", "folds", "leakage")
 
 
 def preprocess(cfg: DictConfig, _: Invocation | None = None) -> None:
@@ -36,39 +35,91 @@ def preprocess(cfg: DictConfig, _: Invocation | None = None) -> None:
     assert isinstance(data, dict)
     allow = allowed(cfg.plugins)
     check(data, allow, "data")
-    stages = _stages(cfg.stages)
+    stages = plan(cfg.stages, cfg.plugins)
+    names = [stage.name for stage in stages]
     engine = _engine(cfg)
     data_dir = Path(cfg.paths.data_dir)
     source = find_source(data, data_dir)  # type: ignore[arg-type]
     if source.sample:
         log.warning(banner(data["title"], source, {}))
-    if data["crops"] is None:
-        prepared = prepare_data(data, data_dir, allow)  # type: ignore[arg-type]
-        Console().print(_summary(prepared), "its pictures are taken as they are: there is nothing to cut", sep="\n")
+    if data["crops"] is None and ("crop" in names or not any(stage.make or stage.summarise for stage in stages)):
+        _whole(data, data_dir, allow, engine, cfg.shard)  # type: ignore[arg-type]
         return
     parts = _parts(data)  # type: ignore[arg-type]
     console = Console()
-    if "probe" in stages:
+    if "probe" in names:
         for part in parts.values():
             probe(part, data_dir, allow, engine, console)
-    if stages == ["probe"]:
+    if names == ["probe"]:
         return
-    if cfg.shard is not None or stages[-1] == "detect":
+    if cfg.shard is not None or names[-1] == "detect":
         for part in parts.values():
-            share(part, data_dir, allow, engine, cfg.shard, stages, console)
+            share(part, data_dir, allow, engine, cfg.shard, names, console)
         return
-    prepared = prepare_data(data, data_dir, allow, engine=engine)  # type: ignore[arg-type]
-    if {"landmarks", "masks"} & set(stages):
-        more = []
-        for name, part in parts.items():
-            one = prepare_data(part, data_dir, allow, engine=engine) if name else prepared
-            manifest, failures = _marks(one, stages, engine)
-            more += [replace(f, video=f"{name}/{f.video}" if name else f.video) for f in failures]
-        if data.get("parts"):  # side by side once more, with what they have now
-            manifest = prepare_data(data, data_dir, allow, engine=engine).manifest  # type: ignore[arg-type]
-        prepared = replace(prepared, manifest=manifest, failures=prepared.failures + more)
-    _tables(prepared.manifest, stages, cfg.against, console)
-    _show(prepared, console)
+    prepared = _with_assets(data, parts, stages, data_dir, allow, engine)  # type: ignore[arg-type]
+    for stage in stages:
+        for line in summarise(stage, prepared.manifest, {"against": list(cfg.against)}) if stage.summarise else ():
+            console.print(line, highlight=False, soft_wrap=True)
+    if "crop" in names:
+        _show(prepared, console)
+    else:
+        console.print(_summary(prepared))
+
+
+def _whole(data: dict[str, Any], data_dir: Path, allow: Allowed, engine: "Engine", shard: str | None) -> None:
+    """Prepare a dataset of which no faces are cut: pictures as they are, or features over time."""
+    console = Console()
+    if data.get("features") and shard is not None:
+        from dfd.preprocess.features.stage import FeatureOptions, extract_shard
+
+        with indexed(data, data_dir, allow, lock=False) as (source, records, _):
+            options = FeatureOptions(**data["features"], allow=allow)
+            line = extract_shard(records, source.processed / "features", options, engine, shard)
+        console.print(f"{source.tag}: {line}", "the same call without shard= collects the tables", sep="\n")
+        return
+    prepared = prepare_data(data, data_dir, allow, engine=engine)
+    kept = f"features: {prepared.manifest.folder}" if data.get("features") else "pictures are taken as they are"
+    console.print(_summary(prepared), kept, sep="\n", soft_wrap=True)
+
+
+def _with_assets(
+    data: dict[str, Any],
+    parts: dict[str, dict[str, Any]],
+    stages: list[Stage],
+    data_dir: Path,
+    allow: Allowed,
+    engine: "Engine",
+) -> Prepared:
+    """Cut faces where a stage needs them, and make the assets of every stage, in each part of a combination."""
+    making = [stage for stage in stages if stage.make is not None]
+    if not any(stage.name == "crop" for stage in stages):
+        return _of_media(data, making, data_dir, allow, engine)
+    prepared = prepare_data(data, data_dir, allow, engine=engine)
+    if not making:
+        return prepared
+    more: list[Failure] = []
+    for name, part in parts.items():
+        one = prepare_data(part, data_dir, allow, engine=engine) if name else prepared
+        manifest, failures = _make(one, making, engine)
+        more += [replace(f, video=f"{name}/{f.video}" if name else f.video) for f in failures]
+    if data.get("parts"):  # side by side once more, with what they have now
+        manifest = prepare_data(data, data_dir, allow, engine=engine).manifest
+    return replace(prepared, manifest=manifest, failures=prepared.failures + more)
+
+
+def _of_media(data: dict[str, Any], making: list[Stage], data_dir: Path, allow: Allowed, engine: "Engine") -> Prepared:
+    """Make assets of the media files themselves, without cutting a face."""
+    from dfd.preprocess.pipeline import MANIFEST
+
+    with indexed(data, data_dir, allow) as (source, records, notes):
+        manifest, failures = Manifest(tuple(records), source.processed), list[Failure]()
+        for stage in making:
+            failures += run_stage(stage, manifest, engine)
+            known = [replace(r, assets={**r.assets, **made_assets(r, manifest.folder)}) for r in manifest.records]
+            manifest = replace(manifest, records=tuple(known))
+        manifest.write(source.processed / MANIFEST)
+    failed = {failure.video for failure in failures}
+    return Prepared(source, manifest, failures, notes, [record for record in records if record.id in failed])
 
 
 def _parts(data: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -133,56 +184,16 @@ def share(
     console.print("when all shares are done, the same call without shard= collects the tables")
 
 
-def _marks(prepared: Prepared, stages: list[str], engine: "Engine") -> tuple[Manifest, list[Failure]]:
-    """Add landmarks and masks to the crops of one dataset; return its manifest, brought up to date, and what failed."""
+def _make(prepared: Prepared, making: list[Stage], engine: "Engine") -> tuple[Manifest, list[Failure]]:
+    """Make assets from the crops of one dataset; return its manifest, brought up to date, and what failed."""
     from dfd.preprocess.pipeline import collect
 
     manifest, failures = prepared.manifest, list[Failure]()
-    _refuse_others(manifest, {"landmarks", "masks"} & set(stages))
-    if "landmarks" in stages:
-        from dfd.preprocess.landmarks import find_landmarks
-
-        failures += find_landmarks(manifest, engine)
-    if "masks" in stages:
-        from dfd.preprocess.masks import make_masks
-
-        failures += make_masks(manifest, engine)
-    bare = [replace(record, assets={}) for record in manifest.records]
-    return collect(bare, manifest.folder, prepared.failures)[0], failures
-
-
-def _refuse_others(manifest: Manifest, needing: set[str]) -> None:
-    if needing and not all(record.assets["crops"].endswith(".zip") for record in manifest.records):
-        raise DfdError(f"stages={min(needing)} works on crops that dfd has cut, not on faces that others have prepared")
-
-
-def _tables(manifest: Manifest, stages: list[str], against: list[str], console: Console) -> None:
-    """Write what sums up the crops."""
-    from dfd.preprocess.pipeline import write_table
-
-    _refuse_others(manifest, {"folds"} & set(stages))
-    if "track" in stages:
-        from dfd.preprocess.summary import tracks
-
-        write_table(tracks(manifest), manifest.folder / "tracks.parquet")
-        console.print(f"tracks: {manifest.folder / 'tracks.parquet'}", soft_wrap=True)
-    if "folds" in stages:
-        from dfd.preprocess.folds import write_folds
-
-        console.print(f"folds: {write_folds(manifest, manifest.folder / 'folds.csv')}", soft_wrap=True)
-    if "leakage" in stages:
-        _leakage(manifest, against, console)
-
-
-def _leakage(manifest: Manifest, against: list[str], console: Console) -> None:
-    from dfd.preprocess.leakage import leaks
-    from dfd.preprocess.pipeline import MANIFEST, write_table
-
-    others = {folder: Manifest.read(Path(folder) / MANIFEST) for folder in against}
-    table, said = leaks(manifest, others)
-    write_table(table.to_dict("records"), manifest.folder / "leakage.parquet", list(table.columns))
-    for line in said:
-        console.print(f"leakage: {line}", highlight=False, soft_wrap=True)
+    for stage in making:
+        failures += run_stage(stage, manifest, engine)
+        bare = [replace(record, assets={}) for record in manifest.records]
+        manifest = collect(bare, manifest.folder, prepared.failures)[0]
+    return manifest, failures
 
 
 def _show(prepared: Prepared, console: Console) -> None:
@@ -192,15 +203,6 @@ def _show(prepared: Prepared, console: Console) -> None:
     console.print(_summary(prepared))
     console.print(f"manifest: {prepared.manifest.folder / 'manifest.parquet'}", soft_wrap=True)
     console.print(f"contact sheet, least certain faces first: {page}", soft_wrap=True)
-
-
-def _stages(chosen: Any) -> list[str]:
-    for stage in chosen:
-        if stage not in STAGES:
-            raise DfdError(f"stages={stage}: there are {', '.join(STAGES)}{did_you_mean(stage, STAGES)}")
-    if not chosen:
-        raise DfdError(f"stages is empty: choose from {', '.join(STAGES)}")
-    return [stage for stage in STAGES if stage in chosen]
 
 
 def _engine(cfg: DictConfig) -> "Engine":
@@ -249,7 +251,10 @@ def _summary(prepared: Prepared) -> Table:
     for method in methods:
         table.add_row(method, *(str(counts[method, split]) for split in SPLITS))
     reasons = Counter(failure.reason for failure in prepared.failures)
-    table.caption = ", ".join(f"{count} x {reason}" for reason, count in reasons.items()) or "nothing was left out"
+    lost = [f"{count} x {reason}" for reason, count in reasons.items()]
+    examples = f", e.g. {', '.join(failure.video for failure in prepared.failures[:3])}" if lost else ""
+    notes = "".join(f"\n{note}" for note in prepared.notes)
+    table.caption = (", ".join(lost) + examples or "every file that is there was used") + notes
     return table
 
 

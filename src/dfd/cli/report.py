@@ -94,7 +94,7 @@ def _files(files: Sequence[Path], options: argparse.Namespace, console: Console)
     tables = read_all(files)
     for name, imported in tables.items():
         if options.output is None:
-            evaluation = evaluate(imported.table, protocol, missing=imported.missing)
+            evaluation = evaluate(imported.table, protocol, missing=imported.missing, noun=imported.noun)
             evaluation.notes.extend(imported.notes)
             console.print(evaluation_table(evaluation, title=name))
         else:
@@ -119,6 +119,7 @@ def _written(folder: Path, name: str, imported: Imported, protocol: Protocol) ->
     predictions.write(imported.table, folder / PREDICTIONS, {"model": name})
     imported.missing.to_parquet(folder / MISSING, index=False)
     facts = {"title": name, "model": name, "notes": imported.notes, "dataset": imported.table["dataset"].iloc[0]}
+    facts |= {"noun": imported.noun} if imported.noun else {}
     (folder / FACTS).write_text(json.dumps(facts, indent=2))
     evaluation = write_report(folder, protocol)
     evaluation.notes.extend(imported.notes)

@@ -92,11 +92,13 @@ def evaluate(
     missing: pd.DataFrame | None = None,
     operating: Operating | None = None,
     clips: bool = False,
+    noun: str | None = None,
 ) -> Evaluation:
     """Evaluate a prediction table by a protocol.
 
     `missing` holds videos (the columns of a table but t and score) that have no row; `operating` what validation
-    decided; `clips` whether a row is a clip. Intervals leave out groups in turn (`metrics.intervals`).
+    decided; `clips` whether a row is a clip, `noun` what a unit is called (else guessed from its name). Intervals leave
+    out groups in turn (`metrics.intervals`).
     """
     protocol = protocol or Protocol()
     given = len(table)
@@ -105,7 +107,7 @@ def evaluate(
     table, absent, remarks = _without_face(table, missing, protocol)
     every, table, notes = table, limited(table, protocol), notes + remarks
     videos = by_video(table, protocol)
-    counts, noun = _counts(table, videos, absent), noun_of(videos)
+    counts, noun = _counts(table, videos, absent), noun or noun_of(videos)
     abstained = absent if protocol.no_face == "abstain" else absent.head(0)
     units = by_level(table, protocol, protocol.level)
     of_video = measure(videos, protocol, abstained)

@@ -1,84 +1,78 @@
-"""Predictions that others made: CSV, JSON and pickles of any code, joined with labels by name, into one table.
+"""Predictions of other code joined with labels by name, into one prediction table."""
 
-Pickles are read without running what they hold: only plain containers and NumPy arrays are let in.
-"""
-
-import json
 import os
-import pickle
+import posixpath
 import re
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from dfd.core.errors import DfdError
 from dfd.core.predictions import COLUMNS, tidy
+from dfd.evaluation.numbers import PICTURES
+from dfd.evaluation.prediction_files import SCORE, SUFFIXES, Columns, read_file
 
-SUFFIXES = (".csv", ".parquet", ".json", ".pkl", ".pickle")
-NAME = ("video", "filename", "file", "name", "path", "image", "img", "img_name", "img_path", "id")
-SCORE = ("score", "prediction", "pred", "prob", "probability", "fake_prob", "p_fake", "output")
-LABEL = ("label", "target", "is_fake", "gt", "ground_truth", "y", "y_true")
-WORDS = {"real": 0, "fake": 1, "0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+__all__ = ["SUFFIXES", "Imported", "join", "read_all"]
+
 CLASSES = {"real", "fake", "original", "originals", "reals", "fakes", "0_real", "1_fake", "0", "1"}
-UNNAMED = "row "
-SEPARATE = ("dataset", "track", "run")  # of one name are other videos, people, or scores
+TRUTHS = ("label", "metadata", "truth", "target", "gt")  # in the name of a file of labels
+SEPARATE = ("dataset", "track", "run")  # rows of one name that differ in these are other videos, people or scores
 FILLED = {
-    "dataset": "the file's name stands in",
-    "method": "real or fake stands in",
-    "group": "each of these videos is resampled on its own",
+    "dataset": "the name of the file is used",
+    "method": "real or fake is used",
+    "group": "each of these videos is a group of its own",
 }
-MATCHES: Sequence[tuple[Callable[[str], str], Callable[[str], str]]] = (
-    (str, str),
-    (lambda name: PurePosixPath(name).name, lambda name: PurePosixPath(name).name),
-    (lambda name: PurePosixPath(name).stem, lambda name: PurePosixPath(name).stem),
+
+
+def _whole(name: str) -> str:
+    return name
+
+
+def _stem(name: str) -> str:
+    return posixpath.splitext(posixpath.basename(name))[0]
+
+
+def _folder_name(name: str) -> str:
+    return posixpath.basename(posixpath.dirname(name))
+
+
+class Match(NamedTuple):
+    """A way to match names: the key of a prediction's name and of a label's, and the way in words."""
+
+    of_prediction: Callable[[str], str]
+    of_label: Callable[[str], str]
+    words: str
+
+
+MATCHES: Sequence[Match] = (
+    Match(_whole, _whole, "as they are"),
+    Match(posixpath.basename, posixpath.basename, "without folders"),
+    Match(_stem, _stem, "without folders and endings"),
     # a frame lies in the folder of its video
-    (lambda name: PurePosixPath(name).parent.as_posix(), str),
-    (lambda name: PurePosixPath(name).parent.name, lambda name: PurePosixPath(name).stem),
+    Match(posixpath.dirname, _whole, "by their folder"),
+    Match(_folder_name, _stem, "by the name of their folder"),
 )
 
 
 class Imported(NamedTuple):
-    """A prediction table, labelled videos without a prediction, and what a reader must know."""
+    """A prediction table, labelled videos without a prediction, remarks, and whether a row is a picture."""
 
     table: pd.DataFrame
     missing: pd.DataFrame
     notes: list[str]
+    pictures: bool = False
 
-
-class Columns(NamedTuple):
-    """What one file says: names, and scores or labels or both, and anything else as attributes."""
-
-    rows: pd.DataFrame
-    has_score: bool
-    has_label: bool
-
-
-def read_file(path: Path) -> Columns:
-    """Read any file of predictions or labels."""
-    if not path.is_file():
-        raise DfdError(f"no predictions at {path}")
-    try:
-        if path.suffix == ".parquet":
-            rows = pd.read_parquet(path)
-        elif path.suffix == ".csv":
-            rows = pd.read_csv(path, dtype=str, skipinitialspace=True)
-        elif path.suffix == ".json":
-            rows = _from_json(json.loads(path.read_text(encoding="utf-8")))
-        elif path.suffix in (".pkl", ".pickle"):
-            rows = _from_results(_unpickle(path))
-        else:
-            raise DfdError(f"{path} is no {', '.join(SUFFIXES)} file")
-    except (ValueError, UnicodeDecodeError, EOFError) as error:
-        raise DfdError(f"{path} cannot be read ({str(error).splitlines()[0]}): is it damaged?") from error
-    return _understood(rows, path)
+    @property
+    def noun(self) -> str | None:
+        """Return what a unit is called, where the file tells."""
+        return "picture" if self.pictures else None
 
 
 def join(predictions: Columns, labels: Columns | None, name: str) -> Imported:
-    """Join predictions with labels by name, and give the columns that are missing sensible values."""
+    """Join predictions with labels by name, and fill columns that are missing."""
     notes: list[str] = []
     rows, labelled, matched = predictions.rows, None, None
     if labels is not None:
@@ -86,114 +80,90 @@ def join(predictions: Columns, labels: Columns | None, name: str) -> Imported:
     elif not predictions.has_label:
         raise DfdError(f"{name} holds no labels: give a second file with the columns video and label (0 real, 1 fake)")
     in_folders = "t" not in rows and _are_frames(rows["video"])
-    rows, said = _with_videos(rows, in_folders)
-    notes += said
-    notes += [] if "group" in rows else ["no column group: videos are resampled, as if no person were in two of them"]
-    rows, said = _over_runs(rows)
-    notes += said
+    rows, remarks = _with_videos(rows, in_folders)
+    notes += remarks
+    notes += [] if "group" in rows else ["no column group: intervals are as if no person were in two of the videos"]
+    rows, remarks = _over_runs(rows)
+    notes += remarks
     notes += _blank(rows)
     table = _completed(rows, name)
     kept = tidy(table)
     if len(kept) < len(table):
         notes.append(f"{len(table) - len(kept)} rows repeat the video and t of another and are left out")
+    pictures = predictions.pictures and not in_folders and not kept["video"].duplicated().any()
     if labelled is None or matched is None:
-        return Imported(kept, pd.DataFrame(columns=list(COLUMNS)).drop(columns=["t", "score"]), notes)
+        return Imported(kept, pd.DataFrame(columns=list(COLUMNS)).drop(columns=["t", "score"]), notes, pictures)
     missing = _completed(_missing(labelled, matched, in_folders), name)
-    return Imported(kept, missing[[column for column in COLUMNS if column not in ("t", "score")]], notes)
-
-
-def _understood(rows: pd.DataFrame, path: Path) -> Columns:
-    """Rename what is known by other names; a `label` that is no label is a DFDC submission's score."""
-    lower = rows.rename(columns={column: str(column).strip().lower() for column in rows.columns})
-    found = {wanted: next((c for c in names if c in lower.columns), None) for wanted, names in
-             (("video", NAME), ("score", SCORE), ("label", LABEL))}  # fmt: skip
-    if found["video"] is None:
-        have = ", ".join(map(str, rows.columns[:8]))
-        raise DfdError(f"{path} has no column of names ({', '.join(NAME[:5])}, ...); it has {have}")
-    lower = lower.rename(columns={old: new for new, old in found.items() if old is not None})
-    lower["video"] = lower["video"].astype(str).str.replace("\\", "/", regex=False)
-    if found["label"] is not None:
-        words = lower["label"].astype(str).str.strip().str.lower()
-        if words.isin(list(WORDS)).all():
-            lower["label"] = words.map(WORDS).astype(int)
-        elif found["score"] is None:
-            lower = lower.rename(columns={"label": "score"})
-        else:
-            odd = words[~words.isin(list(WORDS))].iloc[0]
-            raise DfdError(f"{path}: {odd!r} is no label; labels are 0 (real) or 1 (fake)")
-    for column in ("score", "t"):
-        if column in lower.columns:
-            lower[column] = _numbers(lower[column], column, path)
-    lower = lower.drop(columns=[name for name in ("t", "track") if name in lower and lower[name].isna().all()])
-    for column, mixed in (("t", "frames and videos"), ("track", "people and whole videos")):
-        if column in lower.columns and lower[column].isna().any():
-            count = int(lower[column].isna().sum())
-            raise DfdError(
-                f"{path}: {count} rows have no {column}, the others have: {mixed} are mixed; one level a file"
-            )
-    return Columns(lower, "score" in lower.columns, "label" in lower.columns)
-
-
-def _numbers(column: pd.Series, name: str, path: Path) -> pd.Series:
-    values = pd.to_numeric(column, errors="coerce")
-    odd = column[values.isna() & column.notna()]
-    if len(odd):
-        raise DfdError(f"{path}: {odd.iloc[0]!r} in column {name} is no number")
-    return values
+    return Imported(kept, missing[[c for c in COLUMNS if c not in ("t", "score")]], notes, pictures)
 
 
 def _joined(rows: pd.DataFrame, labels: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.Series, list[str]]:
-    """Match names in the first way that finds any and in which no two labelled names are one.
+    """Match names one by one, each in the first way that finds a label which no closer way has taken.
 
-    Returns the labelled rows, all that is labelled, which of that has a row, and what was left out.
+    Returns the labelled rows, all labels, which of these have a row, and remarks.
     """
-    known = labels.drop(columns=["score", "t"], errors="ignore").drop_duplicates()
+    known = labels.drop(columns=["score", "t"], errors="ignore").drop_duplicates().reset_index(drop=True)
     twice = known["video"].duplicated()
     if twice.any():
         raise DfdError(f"{known.loc[twice, 'video'].iloc[0]!r} has two labels that contradict each other")
-    for of_prediction, of_label in MATCHES:
-        theirs, ours = rows["video"].map(of_prediction), known["video"].map(of_label)
-        shared = theirs.isin(set(ours))
-        if shared.any() and not ours.duplicated().any():
-            break
-    else:
-        raise DfdError(
-            f"no prediction's name is among the labels: {rows['video'].iloc[0]!r} and {known['video'].iloc[0]!r}"
-        )
-    more = known.drop(columns="video").set_index(ours)
-    columns = [column for column in rows.columns if column not in more.columns]
-    joined = rows.loc[shared, columns].join(more, on=theirs[shared].rename("key"))
+    code, names = pd.factorize(rows["video"])
+    at, counts = _matched(pd.Index(names), known["video"])
+    if (at < 0).all():
+        raise DfdError(f"no prediction's name is among the labels: {names[0]!r} and {known['video'].iloc[0]!r}")
+    of_row = at[code]
+    shared = of_row >= 0
+    more = known.drop(columns="video").take(of_row[shared])
+    kept = [column for column in rows.columns if column not in more.columns]
+    joined = pd.concat([rows.loc[shared, kept].reset_index(drop=True), more.reset_index(drop=True)], axis=1)
     notes = []
+    if list(counts) != [MATCHES[0].words]:
+        notes.append("names were matched " + ", ".join(f"{words} ({count})" for words, count in counts.items()))
     if not shared.all():
         first = rows.loc[~shared, "video"].iloc[0]
-        notes.append(f"{int((~shared).sum())} predictions are of unknown videos and left out, the first of {first!r}")
-    return joined, known, ours.isin(set(theirs)), notes
+        notes.append(f"{int((~shared).sum())} predictions are of unknown videos and left out, e.g. {first!r}")
+    return joined, known, pd.Series(np.isin(np.arange(len(known)), at), known.index), notes
+
+
+def _matched(names: pd.Index, labelled: pd.Series) -> tuple[np.ndarray, dict[str, int]]:
+    """Return the position of every name's label (-1: none), and how many names were matched in which way."""
+    at, counts = np.full(len(names), -1), {}
+    free = np.ones(len(labelled), bool)
+    for match in MATCHES:
+        open_names, open_labels = np.flatnonzero(at < 0), np.flatnonzero(free)
+        if not len(open_names) or not len(open_labels):
+            break
+        keys = pd.Index([match.of_label(name) for name in labelled.iloc[open_labels]])
+        alone = ~keys.duplicated(keep=False)  # of two labels of one key neither can be told from the other
+        wanted = [match.of_prediction(name) for name in names[open_names]]
+        found = pd.Index(keys[alone]).get_indexer(pd.Index(wanted))
+        hit = found >= 0
+        at[open_names[hit]] = open_labels[alone][found[hit]]
+        free[at[open_names[hit]]] = False
+        if hit.any():
+            counts[match.words] = int(hit.sum())
+    return at, counts
 
 
 def _missing(known: pd.DataFrame, matched: pd.Series, in_folders: bool) -> pd.DataFrame:
-    """Return what is labelled and has no row; a picture that is a frame is missing only if its whole video is."""
+    """Return labelled videos without a row; a picture that is a frame is missing only if its whole video is."""
     if not in_folders:
         return known[~matched]
     pictures = known["video"].str.lower().str.endswith(PICTURES)
-    known = known.assign(video=known["video"].where(~pictures, known["video"].map(_folder)))
+    known = known.assign(video=known["video"].where(~pictures, known["video"].map(posixpath.dirname)))
     return known[~known["video"].isin(known.loc[matched, "video"])].drop_duplicates("video")
 
 
-def _folder(name: str) -> str:
-    return PurePosixPath(name).parent.as_posix()
-
-
 def _are_frames(names: pd.Series) -> bool:
-    """Whether names are those of numbered pictures in several folders that are no classes."""
-    folders = names.map(_folder)
+    """Whether names are those of numbered pictures in several folders that are not classes."""
+    folders = names.map(posixpath.dirname)
     pictures = names.str.lower().str.endswith(PICTURES).all()
     several = 1 < folders.nunique() < len(folders)
-    classes = folders.map(lambda folder: PurePosixPath(folder).name.lower() in CLASSES).any()
+    classes = folders.map(lambda folder: posixpath.basename(folder).lower() in CLASSES).any()
     return bool(pictures and several and not classes and (names.map(_number) != "").all())
 
 
 def _number(name: str) -> str:
-    return re.sub(r"\D", "", PurePosixPath(name).stem)
+    return re.sub(r"\D", "", _stem(name))
 
 
 def _with_videos(rows: pd.DataFrame, in_folders: bool) -> tuple[pd.DataFrame, list[str]]:
@@ -201,16 +171,16 @@ def _with_videos(rows: pd.DataFrame, in_folders: bool) -> tuple[pd.DataFrame, li
     if "t" in rows.columns:
         return rows, []
     if in_folders:
-        folders = rows["video"].map(_folder)
-        said = f"pictures are taken for frames: {len(rows)} in {folders.nunique()} folders, each a video"
-        return rows.assign(video=folders, t=rows["video"].map(_number).astype(float)), [said]
-    place = rows.groupby([name for name in ("video", *SEPARATE) if name in rows], dropna=False).cumcount().astype(float)
-    said = "a name that stands in several rows is a video, and they are its frames"
-    return rows.assign(t=place), [said] if place.any() else []
+        folders = rows["video"].map(posixpath.dirname)
+        remark = f"pictures are taken for frames: {len(rows)} in {folders.nunique()} folders, each a video"
+        return rows.assign(video=folders, t=rows["video"].map(_number).astype(float)), [remark]
+    order = rows.groupby([name for name in ("video", *SEPARATE) if name in rows], dropna=False).cumcount().astype(float)
+    remark = "a name in several rows is a video, and they are its frames"
+    return rows.assign(t=order), [remark] if order.any() else []
 
 
 def _over_runs(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """Average what several runs say about the same frame, as an ensemble does."""
+    """Average the scores of several runs for the same frame, as an ensemble does."""
     if "run" not in rows or rows["score"].isna().any():
         return rows, []
     key = [name for name in ("video", "t", *SEPARATE) if name in rows and name != "run"]
@@ -219,13 +189,15 @@ def _over_runs(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     if len(kept) == len(own):
         return rows, []
     means = own.groupby(key, dropna=False)["score"].mean().rename("mean")
-    said = f"scores of {own['run'].nunique()} runs are averaged: {len(own)} rows became {len(kept)}"
-    said += f"; {len(rows) - len(own)} rows repeat others of their run and are left out" if len(rows) > len(own) else ""
-    return kept.join(means, on=key).assign(score=lambda t: t["mean"]).drop(columns="mean"), [said]
+    remark = f"scores of {own['run'].nunique()} runs are averaged: {len(own)} rows became {len(kept)}"
+    remark += (
+        f"; {len(rows) - len(own)} rows repeat others of their run and are left out" if len(rows) > len(own) else ""
+    )
+    return kept.join(means, on=key).assign(score=lambda t: t["mean"]).drop(columns="mean"), [remark]
 
 
 def _blank(rows: pd.DataFrame) -> list[str]:
-    """Say what stands in for empty cells."""
+    """Return remarks on empty cells and what they were filled with."""
     counts = {name: int(_is_blank(rows[name]).sum()) for name in FILLED if name in rows}
     return [f"{counts[name]} rows have an empty {name}: {FILLED[name]}" for name in counts if counts[name]]
 
@@ -235,7 +207,7 @@ def _is_blank(column: pd.Series) -> pd.Series:
 
 
 def _completed(rows: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Give columns that are missing, and empty cells, sensible values."""
+    """Fill columns that are missing, and empty cells."""
     defaults = {
         "dataset": pd.Series(name, rows.index, dtype=object),
         "method": rows["label"].map({0: "real", 1: "fake"}).astype(object),
@@ -248,119 +220,42 @@ def _completed(rows: pd.DataFrame, name: str) -> pd.DataFrame:
     return rows.assign(**filled)
 
 
-def _from_json(data: Any) -> pd.DataFrame:
-    """Read {name: score}, {name: {label: ...}} as DFDC has it, a list of objects, or a DeepfakeBench dataset index."""
-    if isinstance(data, list):
-        return pd.DataFrame(data)
-    if not isinstance(data, dict) or not data:
-        raise DfdError("a JSON file of predictions is a list of objects or an object by name")
-    if {"pred", "label"} <= set(data):
-        return _from_results(data)
-    first = next(iter(data.values()))
-    if not isinstance(first, dict):
-        return pd.DataFrame({"video": list(data), "score": list(data.values())})
-    if "label" in first or "is_fake" in first:
-        return pd.DataFrame([{"video": name, **_plain(values)} for name, values in data.items()])
-    return _from_index(data)
-
-
-def _from_index(data: Mapping[str, Any]) -> pd.DataFrame:
-    """Read the labels of a DeepfakeBench index: dataset, class, split, perhaps compression, video."""
-    rows = []
-    for dataset, classes in data.items():
-        for name, splits in classes.items():
-            for video, values in _videos(splits.get("test", {})):
-                real = name.lower().endswith("real")
-                frames = [frame.replace("\\", "/") for frame in values.get("frames", [])]
-                folder = PurePosixPath(frames[0]).parent.as_posix() if frames else video
-                rows.append(
-                    {"video": folder, "label": int(not real), "method": "real" if real else name, "dataset": dataset}
-                )
-    return pd.DataFrame(rows)
-
-
-def _videos(node: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    found: list[tuple[str, Mapping[str, Any]]] = []
-    for name, value in node.items():
-        found += [(name, value)] if "frames" in value else _videos(value)
-    return found
-
-
-def _from_results(data: Any) -> pd.DataFrame:
-    """Read a dictionary of arrays as DeepfakeBench saves it: pred, label, and names if it kept them."""
-    if not isinstance(data, Mapping):
-        raise DfdError(f"a pickle of predictions holds a dictionary, this one a {type(data).__name__}")
-    scores = next((data[key] for key in ("pred", "score", "prob") if key in data), None)
-    names = next((data[key] for key in ("img_names", "image", "name", "video", "path") if key in data), None)
-    if scores is None and names is None:
-        raise DfdError(f"this file holds neither pred nor names, but {', '.join(map(str, list(data)[:8]))}")
-    length = len(scores if scores is not None else names)  # type: ignore[arg-type]
-    columns: dict[str, Any] = {
-        "video": [_first(n) for n in names] if names is not None else [f"{UNNAMED}{i}" for i in range(length)]
-    }
-    if scores is not None:
-        columns["score"] = np.asarray(scores, float).reshape(length, -1)[:, -1]
-    if "label" in data:
-        columns["label"] = np.asarray(data["label"], float).reshape(length, -1)[:, -1].astype(int).astype(str)
-    wrong = {name: len(column) for name, column in columns.items() if len(column) != length}
-    if wrong:
-        raise DfdError(f"columns differ in length: {length} and {wrong}")
-    return pd.DataFrame(columns)
-
-
-def _first(name: Any) -> str:
-    """Return a clip's first frame."""
-    return str(name[0]) if isinstance(name, (list, tuple, np.ndarray)) else str(name)
-
-
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if isinstance(value, (str, int, float, bool))}
-
-
-ALLOWED = {
-    ("numpy", "ndarray"), ("numpy", "dtype"),
-    *((module, name) for module in ("numpy.core.multiarray", "numpy._core.multiarray")
-      for name in ("_reconstruct", "scalar")),
-    *((module, "_frombuffer") for module in ("numpy.core.numeric", "numpy._core.numeric")),
-    ("collections", "OrderedDict"), ("_codecs", "encode"),
-}  # fmt: skip
-
-
-class _Plain(pickle.Unpickler):
-    """Lets in arrays and containers, and nothing that could run."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        """Return an allowed class, or refuse the file."""
-        if (module, name) not in ALLOWED:
-            raise DfdError(f"this pickle asks for {module}.{name}: only arrays and plain containers are read")
-        return super().find_class(module, name)
-
-
-def _unpickle(path: Path) -> Any:
-    try:
-        with path.open("rb") as file:
-            return _Plain(file).load()
-    except DfdError as error:
-        raise DfdError(f"{path}: {error}") from None
-    except Exception as error:  # a damaged pickle raises nearly anything
-        raise DfdError(f"{path} is damaged or no pickle ({type(error).__name__}: {error})") from error
-
-
 def read_all(paths: Sequence[Path]) -> dict[str, Imported]:
     """Read prediction files and at most one of labels; return the tables by the file's name."""
     files = {path: read_file(path) for path in paths}
-    labels = [path for path, columns in files.items() if columns.has_label and not columns.has_score]
-    if len(labels) > 1:
-        raise DfdError(f"two files hold labels only, {labels[0]} and {labels[1]}: give one")
-    scored = {path: columns for path, columns in files.items() if columns.has_score}
-    if not scored:
+    truth, notes = _labels_among(files)
+    scored = {path: columns for path, columns in files.items() if path != truth}
+    if not any(columns.has_score for columns in scored.values()):
         raise DfdError(f"{', '.join(map(str, paths))}: no column of scores ({', '.join(SCORE[:5])}, ...)")
-    known, dataset = (files[labels[0]], labels[0].stem) if labels else (None, None)
-    return {_name(path, list(scored)): join(columns, known, dataset or path.stem) for path, columns in scored.items()}
+    known, dataset = (files[truth], truth.stem) if truth else (None, None)
+    found = {_name(path, list(scored)): join(columns, known, dataset or path.stem) for path, columns in scored.items()}
+    for imported in found.values():
+        imported.notes.extend(notes)
+    return found
+
+
+def _labels_among(files: dict[Path, Columns]) -> tuple[Path | None, list[str]]:
+    """Return which file holds the labels; others of nothing but 0 and 1 become predictions of hard decisions."""
+    hard = [path for path, columns in files.items() if columns.has_label and not columns.has_score]
+    if len(hard) < 2:
+        return (hard[0] if hard else None), []
+    named = [p for p in hard if files[p].words] or [p for p in hard if any(word in p.stem.lower() for word in TRUTHS)]
+    if len(named) > 1 or (not named and len(hard) < len(files)):
+        raise DfdError(
+            f"several files hold labels only, {', '.join(map(str, hard))}: give one, or call it labels.csv and the "
+            "others are read as predictions that are 0 or 1"
+        )
+    truth = named[0] if named else hard[-1]
+    for path in hard:
+        if path != truth:
+            rows = files[path].rows.rename(columns={"label": "score"}).astype({"score": float})
+            files[path] = Columns(rows, True, False, files[path].pictures)
+    others = ", ".join(path.name for path in hard if path != truth)
+    return truth, [f"{others} holds nothing but 0 and 1: read as predictions, {truth.name} as labels"]
 
 
 def _name(path: Path, paths: Sequence[Path]) -> str:
-    """Return what a file is called: its stem, or where several have that, what their paths differ in."""
+    """Return the name of a file: its stem, or where several have that, the part in which their paths differ."""
     same = [other.absolute() for other in paths if other.stem == path.stem]
     if len(same) == 1:
         return path.stem

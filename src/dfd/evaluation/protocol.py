@@ -1,6 +1,6 @@
 """How predictions become numbers, as data: written into every report, named presets in `configs/eval/`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args, get_type_hints
 
@@ -10,7 +10,7 @@ import pandas as pd
 from dfd.core.errors import DfdError, did_you_mean
 from dfd.core.predictions import tidy
 from dfd.metrics.measures import names as metric_names
-from dfd.metrics.pooling import How, pool_scores
+from dfd.metrics.pooling import How, pool_scores, rounded
 
 Level = Literal["video", "track", "clip", "frame"]
 NoFace = Literal["exclude", "abstain", "half"]
@@ -39,12 +39,13 @@ class Protocol:
     no_face: NoFace = "exclude"
     threshold: float = 0.5
     clip: float = 1e-7
-    resamples: int = 1000
+    resamples: int = 500
     confidence: float = 0.95
     calibration: Literal["none", "temperature", "platt", "beta", "isotonic"] = "temperature"
     false_alarms: float = 0.05
     headline: tuple[str, ...] = ("auc", "ap", "eer", "accuracy", "log_loss")
     compatible: Compatible | None = None
+    decode: Mapping[str, Any] | None = None  # of localisers: `metrics.proposals.Decoding`, values or lists to try
 
     def __post_init__(self) -> None:
         hints = get_type_hints(type(self))
@@ -122,8 +123,11 @@ def by_video(table: pd.DataFrame, protocol: Protocol | None = None) -> pd.DataFr
         return pooled(table, UNIT, protocol)
     people = by_track(table, protocol)
     videos = pooled(people, UNIT, protocol)
-    joined = people.groupby(list(UNIT), sort=True)["score"].agg(protocol.tracks)
-    return videos.assign(score=joined.to_numpy(), rows=people.groupby(list(UNIT), sort=True)["rows"].sum().to_numpy())
+    of_video = people.groupby(list(UNIT), sort=True)
+    joined = of_video["score"].agg(protocol.tracks)
+    return videos.assign(
+        score=rounded(joined.to_numpy()), rows=people.groupby(list(UNIT), sort=True)["rows"].sum().to_numpy()
+    )
 
 
 def by_track(table: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:

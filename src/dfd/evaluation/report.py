@@ -47,6 +47,7 @@ def write_report(folder: Path, protocol: Protocol | None = None) -> Evaluation:
         missing=missing,
         operating=operating,
         clips=bool(facts.get("clips")),
+        noun=facts.get("noun"),
     )
     evaluation.baselines.update(_probe(folder, facts))
     (folder / METRICS).write_text(evaluation.to_json())

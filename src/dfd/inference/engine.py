@@ -5,7 +5,7 @@ worker processes; the second (the networks) runs here, on one device.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import cast
@@ -29,6 +29,8 @@ from dfd.models.checkpoint import NETWORKS, Loaded, load_network
 from dfd.models.devices import autocast, find_device, lay_out
 from dfd.training.evidence import evidence_picture
 
+ONLY_SAMPLE = "the run was trained on the rendered sample, which says nothing about real media (see allow_sample)"
+
 Progress = Callable[[str, float], None]  # stage ("decode", "score"), share done
 
 
@@ -51,6 +53,7 @@ class Engine:
         batch_size: views that the network sees at once.
         abstainer: an out-of-distribution detector of the first run: what it rejects is inconclusive.
         explain: whether the first run also draws what speaks for "fake".
+        allow_sample: let runs that were trained on the rendered sample judge real media.
     """
 
     def __init__(
@@ -60,8 +63,9 @@ class Engine:
         batch_size: int = 32,
         abstainer: Fitted | None = None,
         explain: bool = False,
+        allow_sample: bool = False,
     ) -> None:
-        self.members, self.judging = tuple(members), judging
+        self.members, self.judging, self.allow_sample = tuple(members), judging, allow_sample
         self.batch_size, self.abstainer, self.explain = max(1, batch_size), abstainer, explain
         self.extractor = ViewExtractor([member.options for member in members])
 
@@ -78,6 +82,7 @@ class Engine:
         ood: str | None = None,
         explain: bool = False,
         batch_size: int = 32,
+        allow_sample: bool = False,
         networks: Allowed = NETWORKS,
     ) -> "Engine":
         """Load a run folder or a checkpoint, or several, ready to judge.
@@ -92,6 +97,7 @@ class Engine:
             ood: name of a fitted out-of-distribution detector of the run, or its file.
             explain: draw what in the most suspect view speaks for "fake".
             batch_size: views that the network sees at once.
+            allow_sample: let a run that was trained on the rendered sample judge real media.
             networks: packages whose networks may be built.
         """
         names = [run] if isinstance(run, (str, Path)) else list(run)
@@ -107,7 +113,7 @@ class Engine:
             strategy or "mean",
             members[0].card.looking.tracks,  # type: ignore[arg-type]
         )
-        return cls(members, judging, batch_size, load_abstainer(run_of(checkpoint), ood), explain)
+        return cls(members, judging, batch_size, load_abstainer(run_of(checkpoint), ood), explain, allow_sample)
 
     @property
     def trained_on_sample(self) -> bool:
@@ -173,9 +179,12 @@ class Engine:
         score, ood = (np.concatenate(column) for column in zip(*found, strict=True))
         picture = self._evidence(member, seen.pixels[score.argmax()]) if self.explain and first else None
         mean_ood = float(ood.mean()) if abstainer is not None else None
-        return ViewScores(
+        result = ViewScores(
             seen.t, score, seen.track, ood=mean_ood, unlike=why_inconclusive(ood, abstainer), evidence=picture
         )
+        if member.card.sample and not seen.rendered and not self.allow_sample:
+            return replace(result, unlike=ONLY_SAMPLE, unlike_kind="trained_on_sample")
+        return result
 
     def _evidence(self, member: Member, view: np.ndarray) -> np.ndarray:
         return evidence_picture(member.network, view if view.ndim == 4 else view[None])

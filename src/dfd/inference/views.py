@@ -16,8 +16,10 @@ from dfd.data.align import show
 from dfd.data.audio import read_sound
 from dfd.data.crops import Crops
 from dfd.data.images import whole_frames
+from dfd.data.kinds import is_image
+from dfd.data.sample.mark import is_rendered
 from dfd.data.talk import NotTalking, file_talk_views
-from dfd.data.video import IMAGE_SUFFIXES, read_image
+from dfd.data.video import read_image
 from dfd.data.views import pick_views
 from dfd.preprocess.crop import CropOptions, crop_image, crop_video
 from dfd.preprocess.faces import FaceDetector, MtcnnDetector
@@ -32,6 +34,7 @@ class FileViews(NamedTuple):
     """The views of one file: pixels (V, 3, S, S) or (V, T, 3, S, S) uint8, times and people (V,); or why none.
 
     Those of a talking face have sound (V, samples) and the number of frames that are the file's own, `length` (V,).
+    `rendered` is whether the file belongs to our rendered sample.
     """
 
     pixels: np.ndarray
@@ -39,6 +42,7 @@ class FileViews(NamedTuple):
     track: np.ndarray
     reason: str = ""
     kind: str = ""
+    rendered: bool = False
     sound: np.ndarray | None = None
     length: np.ndarray | None = None
 
@@ -97,7 +101,8 @@ class ViewExtractor:
     def __call__(self, path: Path) -> list[FileViews]:
         """Return the views of a file for every run; a file that cannot be read says why."""
         known: dict[str, Crops | FileViews] = {}
-        return [self._of_run(path, options, known) for options in self.options]
+        rendered = is_rendered(path)
+        return [self._of_run(path, options, known)._replace(rendered=rendered) for options in self.options]
 
     def _of_run(self, path: Path, options: ViewOptions, known: dict[str, Crops | FileViews]) -> FileViews:
         key = f"whole {options.views}" if options.crops is None else options.crops.hash
@@ -126,7 +131,7 @@ class ViewExtractor:
             return whole_frames(path, options.views)
         self.prepare()
         assert self._detector is not None
-        if path.suffix.lower() in IMAGE_SUFFIXES:
+        if is_image(path):
             return crop_image(read_image(path), options.crops, self._detector)
         return crop_video(path, options.crops, self._detector)
 

@@ -21,8 +21,8 @@ class Sorted(NamedTuple):
     size: np.ndarray
 
     @property
-    def place(self) -> np.ndarray:
-        """Return each row's place within its video: 0 is the highest score."""
+    def rank(self) -> np.ndarray:
+        """Return each row's rank within its video: 0 is the highest score."""
         return np.arange(len(self.score)) - np.repeat(self.start, self.size)
 
     def mean(self, chosen: np.ndarray | None = None, score: np.ndarray | None = None) -> np.ndarray:
@@ -47,14 +47,26 @@ def pool_scores(video: np.ndarray, score: np.ndarray, how: How = "mean") -> np.n
     """
     if how not in POOLS:
         raise DfdError(f"pool={how!r} is unknown: allowed are {', '.join(POOLS)}")
-    score = np.asarray(score, float)
-    if how == "mean":
-        return np.bincount(video, score) / np.bincount(video)
+    score, size = np.asarray(score, float), np.bincount(video)
     if how in ("logit_mean", "confident") and (score.min() < 0 or score.max() > 1):
         raise DfdError(f"pool={how} needs probabilities, scores reach from {score.min():.3g} to {score.max():.3g}")
-    order = np.lexsort((-score, video))
-    size = np.bincount(video)
-    return POOLS[how](Sorted(score[order], np.append(0, np.cumsum(size)[:-1]), size))
+    if how == "mean":
+        pooled = np.bincount(video, score) / size
+    else:
+        order = np.lexsort((-score, video))
+        pooled = POOLS[how](Sorted(score[order], np.append(0, np.cumsum(size)[:-1]), size))
+    return np.where(size > 1, rounded(pooled), pooled)
+
+
+def rounded(scores: np.ndarray) -> np.ndarray:
+    """Return scores to 12 significant digits: what is a tie on paper must not be ranked by the error of a sum.
+
+    (.1 + .2 + .3) / 3 is not the floating-point number .2.
+    """
+    with np.errstate(divide="ignore"):
+        digits = np.where(scores == 0, 0, 11 - np.floor(np.log10(np.abs(scores))))
+    scale = 10.0 ** np.clip(digits, -290, 290)
+    return np.where(np.isfinite(scores), np.round(scores * scale) / scale, scores)
 
 
 def _median(rows: Sorted) -> np.ndarray:
@@ -63,7 +75,7 @@ def _median(rows: Sorted) -> np.ndarray:
 
 
 def _top(rows: Sorted) -> np.ndarray:
-    return rows.mean(rows.place < np.repeat(np.maximum(1, np.ceil(TOP * rows.size)), rows.size))
+    return rows.mean(rows.rank < np.repeat(np.maximum(1, np.ceil(TOP * rows.size)), rows.size))
 
 
 def _confident(rows: Sorted) -> np.ndarray:

@@ -1,9 +1,9 @@
-"""Scores by where features lie among those of training. Up = more out of distribution; (N, D) in chunks of rows."""
+"""Post-hoc scores from features: distances from those of training. Up = more out of distribution."""
 
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from scipy.linalg import eigh, pinv
+from scipy.linalg import eigh, eigvalsh, pinv
 from scipy.special import logsumexp
 
 from dfd.core.bank import FeatureBank, Head
@@ -23,18 +23,22 @@ def by_chunk(features: np.ndarray, function: Callable[[np.ndarray], np.ndarray])
 
 
 def fit_mahalanobis(bank: FeatureBank, head: Head, classes: str = "label", ridge: float = 1e-6) -> State:
-    """Learn class means, the covariance around them, and the same without classes.
+    """Learn class means, their common covariance, and mean and covariance without classes.
 
-    `classes=source` takes every (source, label) for a class: generators or manipulations.
+    `classes=source` takes every (source, label) for a class: generators or manipulations. Both covariances get one
+    floor, in double precision: the relative distance is a difference of two large numbers, and directions of little
+    variance cancel in it only if both are held up alike.
     """
     names = _classes(bank, classes)
     means = np.stack([bank.features[names == k].mean(0, dtype=float) for k in range(names.max() + 1)])
     overall = bank.features.mean(0, dtype=float)
+    within = scatter(bank.features, means, names, dtype=float)
+    floor = max(float(ridge) * float(eigvalsh(within).max()), np.finfo(float).tiny)
     return {
         "means": means,
-        "whiten": _whitener(scatter(bank.features, means, names), ridge),
+        "whiten": _whitener(within, floor),
         "mean": overall[None],
-        "whiten_all": _whitener(scatter(bank.features, overall[None]), ridge),
+        "whiten_all": _whitener(scatter(bank.features, overall[None], dtype=float), floor),
     }
 
 
@@ -44,7 +48,7 @@ def mahalanobis(bank: FeatureBank, head: Head, state: State) -> np.ndarray:
 
 
 def relative_mahalanobis(bank: FeatureBank, head: Head, state: State) -> np.ndarray:
-    """That distance, less the one from the mean of everything (Ren et al. 2021)."""
+    """The Mahalanobis distance less that from the mean of all classes (Ren et al. 2021)."""
     return mahalanobis(bank, head, state) - _nearest(bank.features, state["mean"], state["whiten_all"])
 
 
@@ -141,11 +145,13 @@ def fdbd(bank: FeatureBank, head: Head, state: State) -> np.ndarray:
     return -distance / np.maximum(away, 1e-12)
 
 
-def scatter(features: np.ndarray, centres: np.ndarray, nearest: np.ndarray | None = None) -> np.ndarray:
+def scatter(
+    features: np.ndarray, centres: np.ndarray, nearest: np.ndarray | None = None, dtype: type = np.float32
+) -> np.ndarray:
     """Return the mean outer product (D, D) of features (N, D) around their centres (K, D); `nearest` says which."""
     total = np.zeros((features.shape[1],) * 2)
     for part in chunks(len(features)):
-        centred = (features[part] - (centres if nearest is None else centres[nearest[part]])).astype(np.float32)
+        centred = (features[part] - (centres if nearest is None else centres[nearest[part]])).astype(dtype)
         total += centred.T @ centred
     return total / len(features)
 
@@ -155,21 +161,20 @@ def _classes(bank: FeatureBank, classes: str) -> np.ndarray:
     return np.unique(names, return_inverse=True)[1]
 
 
-def _whitener(covariance: np.ndarray, ridge: float) -> np.ndarray:
-    """Return W with W W^T the inverse of a covariance; directions without variance are held to the ridge."""
+def _whitener(covariance: np.ndarray, floor: float) -> np.ndarray:
+    """Return W with W W^T the inverse of a covariance to whose every direction the floor is added."""
     values, vectors = eigh(covariance)
-    floor = max(float(ridge) * values.max(), np.finfo(float).tiny)
-    return (vectors / np.sqrt(np.maximum(values, 0) + floor)).astype(np.float32)
+    return vectors / np.sqrt(np.maximum(values, 0) + floor)
 
 
 def _nearest(features: np.ndarray, means: np.ndarray, whiten: np.ndarray) -> np.ndarray:
-    centre = means.mean(0).astype(np.float32)
-    whitened = (means.astype(np.float32) - centre) @ whiten
+    """Return the squared distance of every row from the nearest mean, in double precision."""
+    centre = means.mean(0)
+    whitened = (means - centre) @ whiten
 
     def squared(x: np.ndarray) -> np.ndarray:
-        y = (x - centre) @ whiten
-        cross = y @ whitened.T
-        return ((y * y).sum(1, keepdims=True) - 2 * cross + (whitened * whitened).sum(1)).min(1).astype(float)
+        y = (x.astype(float) - centre) @ whiten
+        return np.min([((y - mean) ** 2).sum(1) for mean in whitened], axis=0)
 
     return by_chunk(features, squared)
 

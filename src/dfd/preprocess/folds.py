@@ -9,6 +9,7 @@ from pathlib import Path
 from dfd.core.manifest import Manifest
 from dfd.core.records import Record
 from dfd.data.crops import CropReader
+from dfd.preprocess.stages import Summary
 
 COLUMNS = ("video", "file", "label", "original", "frame", "fold")
 FOLDS, PER_FOLD = 16, 3
@@ -30,6 +31,11 @@ def write_folds(manifest: Manifest, path: Path) -> Path:
             writer.writerows(_rows(record, manifest.folder, name))
     part.replace(path)
     return path
+
+
+def summarise_folds(summary: Summary) -> list[str]:
+    """Write `folds.csv` beside the manifest."""
+    return [f"folds: {write_folds(summary.manifest, summary.manifest.folder / 'folds.csv')}"]
 
 
 def fold(record: Record) -> int:

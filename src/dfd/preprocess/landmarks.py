@@ -1,43 +1,24 @@
 """Five points on every stored crop, seen there and not interpolated between the detector's looks."""
 
 import functools
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from dfd.core.manifest import Manifest
-from dfd.core.records import Failure
 from dfd.data.align import square
 from dfd.data.crops import CROP_BOX, FACE_BOX, CropReader
 from dfd.preprocess.mtcnn import Cascade
-from dfd.preprocess.pipeline import asset_path
-from dfd.preprocess.runner import Engine, Item, attempt, run
+from dfd.preprocess.stages import Task
 
 
-def find_landmarks(manifest: Manifest, engine: Engine) -> list[Failure]:
-    """Write an array (rows, 5, 2) per video, in pixels of its frames, NaN where the face is not seen."""
-    given = {"device": engine.device, "limit": engine.limit}
-    items = [
-        Item(r.id, manifest.folder / r.assets["crops"], asset_path(manifest.folder, "landmarks", r.id, ".npy"), given)
-        for r in manifest.records
-    ]
-    return run("landmarks", items, landmarks_of, engine, "landmarks", chunk=4)
-
-
-def landmarks_of(items: Sequence[Item]) -> list[Failure]:
-    """Write the points of some videos, in a worker."""
-    results = (attempt("landmarks", item, item.given["limit"], functools.partial(_write, item)) for item in items)
-    return [result for result in results if isinstance(result, Failure)]
-
-
-def _write(item: Item) -> None:
-    points = points_of(item.source, _cascade(item.given["device"]))
-    item.target.parent.mkdir(parents=True, exist_ok=True)
-    part = item.target.with_suffix(".part")
+def write_landmarks(task: Task) -> None:
+    """Write an array (rows, 5, 2) of a video's crops, in pixels of its frames, NaN where the face is not seen."""
+    points = points_of(task.asset("crops"), _cascade(task.device))
+    task.target.parent.mkdir(parents=True, exist_ok=True)
+    part = task.target.with_suffix(".part")
     with part.open("wb") as file:
         np.save(file, points.astype(np.float32))
-    part.replace(item.target)
+    part.replace(task.target)
 
 
 def points_of(container: Path, cascade: Cascade) -> np.ndarray:

@@ -15,6 +15,8 @@ import pandas as pd
 from dfd.core.manifest import Manifest, leaking_groups
 from dfd.core.records import Record
 from dfd.data.readers import open_crops
+from dfd.preprocess.pipeline import MANIFEST, write_table
+from dfd.preprocess.stages import Summary
 
 CLOSE = 6  # bits of 64: closer than any two different people of the sample
 BLOCK = 1024
@@ -82,3 +84,11 @@ def _hash(record: Record, folder: Path) -> np.uint64:
         rows = np.flatnonzero(crops.table["valid"] & (crops.table["track"] == 0))
         rows = rows if len(rows) else np.flatnonzero(crops.table["valid"])
         return perceptual_hash(crops.read([int(rows[len(rows) // 2])])[0])
+
+
+def write_leaks(summary: Summary) -> list[str]:
+    """Write `leakage.parquet` beside the manifest; the option `against` names folders of other prepared datasets."""
+    others = {folder: Manifest.read(Path(folder) / MANIFEST) for folder in summary.options.get("against", ())}
+    table, found = leaks(summary.manifest, others)
+    write_table(table.to_dict("records"), summary.manifest.folder / "leakage.parquet", list(table.columns))
+    return [f"leakage: {line}" for line in found]

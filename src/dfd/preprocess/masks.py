@@ -7,21 +7,19 @@ difference stays small on most frames was not swapped, as one of two actors in D
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
-from dfd.core.manifest import Manifest
-from dfd.core.records import FAKE, Failure, Record
+from dfd.core.records import FAKE, Record
 from dfd.data.align import fit
 from dfd.data.crops import CROP_BOX, CropReader, write_container
 from dfd.data.video import BadVideo, open_video
+from dfd.preprocess.asset_files import crop_path
 from dfd.preprocess.crop import cut
-from dfd.preprocess.pipeline import asset_path, crop_path
-from dfd.preprocess.runner import Engine, Item, attempt, run
+from dfd.preprocess.stages import Task
 
 log = logging.getLogger(__name__)
 
@@ -45,34 +43,31 @@ def difference(original: np.ndarray, fake: np.ndarray) -> np.ndarray:
     return np.clip(255 * (1 - ssim.mean(2)), 0, 255).round().astype(np.uint8)
 
 
-def make_masks(manifest: Manifest, engine: Engine) -> list[Failure]:
-    """Write the masks of every fake that has an original with crops or a mask video; return what failed."""
-    items = []
-    for record in manifest.records:
-        source = None if record.original is None else crop_path(manifest.folder, replace(record, id=record.original))
-        video = mask_video(record)
-        if record.label == FAKE and (video is not None or (source is not None and source.is_file())):
-            given = {"original": source, "video": video, "limit": engine.limit}
-            crops = manifest.folder / record.assets["crops"]
-            items.append(Item(record.id, crops, asset_path(manifest.folder, "masks", record.id, ".zip"), given))
-    failures = run("masks", items, masks_of, engine, "masks", chunk=4)
-    _warn_of_untouched([item for item in items if item.target.is_file()])
-    return failures
+def has_source(record: Record, folder: Path) -> bool:
+    """Whether a record is a fake with a mask video, or with an original that has crops."""
+    return record.label == FAKE and (mask_video(record) is not None or _original(record, folder) is not None)
 
 
-def _warn_of_untouched(items: Sequence[Item]) -> None:
+def warn_of_untouched(finished: Sequence[tuple[Record, Path]]) -> None:
+    """Warn of fakes whose masks show no face that was swapped."""
     untouched = []
-    for item in items:
-        with CropReader(item.target) as masks:
-            untouched += [] if masks.facts["swapped"] else [item.video]
+    for record, path in finished:
+        with CropReader(path) as masks:
+            untouched += [] if masks.facts["swapped"] else [record.id]
     if untouched:
         log.warning(
-            "%d of %d fakes have no face that was swapped, for one %s: repair=relabel calls them real, repair=drop "
-            "believes their label",
+            "%d of %d fakes have no face that was swapped, e.g. %s: repair=relabel calls them real, repair=drop "
+            "trusts their label",
             len(untouched),
-            len(items),
+            len(finished),
             untouched[0],
         )
+
+
+def _original(record: Record, folder: Path) -> Path | None:
+    """Return the crops of the record's original, if there are any."""
+    path = None if record.original is None else crop_path(folder, replace(record, id=record.original))
+    return path if path is not None and path.is_file() else None
 
 
 def mask_video(record: Record) -> Path | None:
@@ -84,21 +79,17 @@ def mask_video(record: Record) -> Path | None:
     return masks if masks.is_file() else None
 
 
-def masks_of(items: Sequence[Item]) -> list[Failure]:
-    """Write the masks of some fakes, in a worker."""
-    results = (attempt("masks", item, item.given["limit"], partial(_write, item)) for item in items)
-    return [result for result in results if isinstance(result, Failure)]
-
-
-def _write(item: Item) -> None:
-    with CropReader(item.source) as fake:
+def write_masks(task: Task) -> None:
+    """Write the masks of a fake, from its mask video or against its original."""
+    video = mask_video(task.record)
+    with CropReader(task.asset("crops")) as fake:
         table = {name: column.copy() for name, column in fake.table.items()}
-        video, original = item.given["video"], item.given["original"]
-        masks = dict(_from_video(video, fake) if video else _from_pair(fake, original))
+        original = _original(task.record, task.folder)
+        masks = dict(_from_video(video, fake) if video else _from_pair(fake, original))  # type: ignore[arg-type]
     table["valid"] = np.isin(np.arange(len(table["frame"])), list(masks))
     facts: dict[str, Any] = {"kind": "video" if video else "ssim"}
     facts["swapped"] = [int(track) for track in np.unique(table["track"]) if swapped(masks, table["track"] == track)]
-    write_container(item.target, table, masks.items(), facts=facts)
+    write_container(task.target, table, masks.items(), facts=facts)
 
 
 def swapped(masks: dict[int, np.ndarray], of_track: np.ndarray) -> bool:

@@ -15,16 +15,16 @@ from dfd.core.errors import DfdError
 from dfd.core.manifest import Manifest
 from dfd.core.records import Failure, Record
 from dfd.data.crops import CropReader, write_container
-from dfd.data.video import IMAGE_SUFFIXES
+from dfd.data.kinds import is_image
+from dfd.preprocess.asset_files import asset_path, crop_path
 from dfd.preprocess.crop import HELD, CropOptions, Cutting, Looking
 from dfd.preprocess.faces import Detections, FaceDetector, MtcnnDetector
 from dfd.preprocess.runner import Engine, Item, attempt, remembered, run, writing
+from dfd.preprocess.stages import asset_stages, made_assets
 
 log = logging.getLogger(__name__)
 
 MANIFEST, FAILURES, VIDEOS = "manifest.parquet", "failures.parquet", "videos.parquet"
-
-EXTRAS = {"landmarks": ".npy", "masks": ".zip", "audio": ".npy"}  # what later stages add to a record's crops
 
 
 def prepare(
@@ -87,17 +87,6 @@ def read_failures(folder: Path) -> list[Failure]:
     """Return what preprocessing could not use."""
     path = folder / FAILURES
     return [Failure(**row) for row in pd.read_parquet(path).to_dict("records")] if path.is_file() else []
-
-
-def crop_path(folder: Path, record: Record) -> Path:
-    """Return where a record's container lies."""
-    return asset_path(folder, "crops", record.id, ".zip")
-
-
-def asset_path(folder: Path, kind: str, name: str, suffix: str) -> Path:
-    """Return where something made of a record lies; an id may have folders, but none that lead out."""
-    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
-    return folder / kind / Path(*parts[:-1]) / f"{parts[-1]}{suffix}"
 
 
 def in_shard(record: Record, shard: str | None) -> bool:
@@ -198,7 +187,7 @@ def _item(folder: Path, record: Record, options: CropOptions, detect_only: bool,
 
 def _chunk(records: Sequence[Record], engine: Engine) -> int:
     """Pictures are small work, and an accelerator wants large batches; a video is enough for a core."""
-    if records and Path(records[0].path).suffix.lower() in IMAGE_SUFFIXES:
+    if records and is_image(Path(records[0].path)):
         return 32
     return 1 if engine.device == "cpu" else 4
 
@@ -237,8 +226,9 @@ def _forget_changed(records: Sequence[Record], folder: Path) -> int:
     changed = {r.id for r in records if r.id in known and _size(r.path) not in (None, known[r.id])}
     dropped = [record for record in records if record.id in changed or record.original in changed]
     for record in dropped:
-        for kind, suffix in {"crops": ".zip", **EXTRAS}.items():
-            asset_path(folder, kind, record.id, suffix).unlink(missing_ok=True)
+        crop_path(folder, record).unlink(missing_ok=True)
+        for stage in asset_stages():
+            asset_path(folder, stage.name, record.id, stage.suffix).unlink(missing_ok=True)
         for looks in folder.parent.glob("detections-*"):
             asset_path(folder.parent, looks.name, record.id, ".npz").unlink(missing_ok=True)
     if changed:
@@ -266,11 +256,7 @@ def _described(record: Record, folder: Path) -> tuple[Record, dict[str, Any]]:
     row = {"video": record.id, **facts, "rows": len(table["frame"]), "valid": float(valid.mean())}
     row |= {"no_face": float((~valid[main]).mean()), "interpolated": float((~table["detected"][valid]).mean())}
     row |= {"faces": len(np.unique(table["track"])), "least_confidence": float(sure.min()) if len(sure) else 0.0}
-    assets = {**record.assets, "crops": path.relative_to(folder).as_posix()}
-    for kind, suffix in EXTRAS.items():
-        extra = asset_path(folder, kind, record.id, suffix)
-        if extra.is_file():
-            assets[kind] = extra.relative_to(folder).as_posix()
+    assets = {**record.assets, "crops": path.relative_to(folder).as_posix(), **made_assets(record, folder)}
     return replace(record, fps=facts["fps"], frames=facts["frames"], assets=assets), row
 
 

@@ -7,6 +7,8 @@ import numpy as np
 from dfd.core.manifest import Manifest
 from dfd.data.crops import FACE_BOX
 from dfd.data.readers import open_crops
+from dfd.preprocess.pipeline import write_table
+from dfd.preprocess.stages import Summary
 
 
 def tracks(manifest: Manifest) -> list[dict[str, Any]]:
@@ -33,3 +35,10 @@ def tracks(manifest: Manifest) -> list[dict[str, Any]]:
                 }
             )
     return rows
+
+
+def write_tracks(summary: Summary) -> list[str]:
+    """Write `tracks.parquet` beside the manifest."""
+    path = summary.manifest.folder / "tracks.parquet"
+    write_table(tracks(summary.manifest), path)
+    return [f"tracks: {path}"]

@@ -1,22 +1,24 @@
 """One class per kind of input: how a batch is answered, which rows are kept of it, and the table they make."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
-from dfd.core import delays, segments
+from dfd.core import delays
 from dfd.core.errors import DfdError
 from dfd.core.predictions import tidy
-from dfd.core.records import STREAMS, Record, TalkInput
-from dfd.core.tensors import Batch, Localised, Output, PairBatch, SequenceBatch, TalkBatch
+from dfd.core.records import Record, TalkInput
+from dfd.core.tensors import Batch, Output, TalkBatch
 from dfd.data.ondevice import OnDevice
 from dfd.metrics.pooling import pool
 from dfd.metrics.ranking import average_precision, roc_auc
 from dfd.models.base import Network, Synchroniser
+from dfd.training.pair_scoring import PairScoring
+from dfd.training.sequence_scoring import SequenceScoring
 from dfd.training.trained import Trained
 
 
@@ -82,55 +84,6 @@ class ViewScoring(Trained):
         return prediction_table(rows, records)
 
 
-class SegmentRows(NamedTuple):
-    """Proposed stretches as arrays of one length: seconds, position of the stream in `STREAMS`, score."""
-
-    video: np.ndarray
-    start: np.ndarray
-    end: np.ndarray
-    stream: np.ndarray
-    score: np.ndarray
-
-
-class SequenceScoring(Trained):
-    """A localiser: every point with a score proposes a stretch of time; the best `proposals` of a row are kept."""
-
-    pictures = ()
-    row_key = ("video", "start", "end", "stream")
-    table_file = "segments.parquet"
-    stream: ClassVar[str] = "both"  # of every proposal, where the network does not tell streams apart
-
-    def __init__(self, *args: Any, proposals: int = 100, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.proposals = proposals
-
-    def answer(self, batch: SequenceBatch) -> Localised:
-        """Show the network the streams and which of their steps lie within the video."""
-        return self.network(batch["streams"], batch["mask"])
-
-    def rows_of(self, output: Localised, batch: SequenceBatch) -> SegmentRows:
-        """Return the best proposals of a batch; nothing is suppressed that overlaps."""
-        score = output.logits.float().sigmoid().amax(2).masked_fill(~output.valid, -1)
-        score, best = score.topk(min(self.proposals, score.shape[1]), dim=1)
-        offsets = output.offsets.float().gather(1, best[..., None].expand(-1, -1, 2))
-        score, best, offsets = score.cpu().double(), best.cpu(), offsets.cpu().double()
-        step, stride = self.network.points().cpu().double()[best].unbind(2)
-        rate, begin = self.network.input.rate, batch["t"].cpu().double()[:, None]
-        start = (begin + (step - offsets[..., 0] * stride) / rate).clamp(min=0)
-        end = begin + (step + offsets[..., 1] * stride) / rate
-        row, column = torch.nonzero((score >= 0) & (end > start), as_tuple=True)
-        first, last, belief = (values[row, column].numpy() for values in (start, end, score))
-        stream = np.full(len(row), STREAMS.index(self.stream))
-        return SegmentRows(batch["video"].cpu()[row].numpy(), first, last, stream, belief)
-
-    def table(self, rows: SegmentRows, records: Sequence[Record]) -> pd.DataFrame:
-        """Return the segment table."""
-        shown = [records[video] for video in rows.video]
-        columns = {"dataset": [r.dataset for r in shown], "video": [r.id for r in shown]}
-        times = {"start": rows.start, "end": rows.end, "stream": np.array(STREAMS)[rows.stream], "score": rows.score}
-        return segments.tidy(pd.DataFrame(columns | times))
-
-
 class DelayRows(NamedTuple):
     """Windows of videos as arrays of one length; `probability` (rows, delays), `loudness` in dB of full scale."""
 
@@ -190,43 +143,6 @@ class TalkViewScoring(ViewScoring):
         return self.network(batch["pixels"], batch["sound"], batch["length"])
 
 
-class PairRows(NamedTuple):
-    """Restored pictures as arrays of one length: peak signal-to-noise ratio in dB, before and after."""
-
-    video: np.ndarray
-    t: np.ndarray
-    before: np.ndarray
-    psnr: np.ndarray
-
-
-class PairScoring(Trained):
-    """A restorer: how near the restored picture is to the clean one; validation by the mean PSNR."""
-
-    pictures = ("degraded", "clean")
-    table_file = "restored.parquet"
-    finite = ("psnr",)
-
-    def answer(self, batch: PairBatch) -> Tensor:
-        """Restore the degraded pictures."""
-        return self.network(batch["degraded"])
-
-    def rows_of(self, output: Tensor, batch: PairBatch) -> PairRows:
-        """Return the quality of a batch, on the CPU."""
-        before, after = (psnr(values, batch["clean"]).cpu().numpy() for values in (batch["degraded"], output))
-        video, t = _columns(batch, "video", "t")
-        return PairRows(video, t, before, after)
-
-    def judge(self, rows: PairRows) -> dict[str, float]:
-        """Return the mean PSNR over pictures."""
-        return {"val/psnr": float(rows.psnr.mean())}
-
-    def table(self, rows: PairRows, records: Sequence[Record]) -> pd.DataFrame:
-        """Return a row per picture."""
-        shown = [records[video] for video in rows.video]
-        columns = {"dataset": [r.dataset for r in shown], "video": [r.id for r in shown]}
-        return pd.DataFrame(columns | rows._asdict() | {"video": columns["video"]})
-
-
 SCORING: dict[str, type[Trained]] = {
     "image": ViewScoring,
     "clip": ViewScoring,
@@ -239,12 +155,6 @@ SCORING: dict[str, type[Trained]] = {
 def scoring_for(network: Network) -> Trained:
     """Return a network behind the loops that score its kind of input, not to be trained."""
     return TalkScoring(network) if isinstance(network, Synchroniser) else SCORING[network.input.kind](network)
-
-
-def psnr(image: Tensor, clean: Tensor, most: float = 100.0) -> Tensor:
-    """Return the peak signal-to-noise ratio (N,) of RGB in [0, 1] in dB, `most` where nothing differs."""
-    error = (image.float().clamp(0, 1) - clean.float()).square().flatten(1).mean(1)
-    return (-10 * error.clamp(min=1e-30).log10()).clamp(max=most)
 
 
 def prediction_table(rows: Rows, records: Sequence[Record]) -> pd.DataFrame:

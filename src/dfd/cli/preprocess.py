@@ -1,6 +1,5 @@
 """dfd-preprocess: from an official download to face crops, stage by stage."""
 
-import importlib
 import inspect
 import logging
 from collections import Counter
@@ -36,9 +35,7 @@ def preprocess(cfg: DictConfig, _: Invocation | None = None) -> None:
     assert isinstance(data, dict)
     allow = allowed(cfg.plugins)
     check(data, allow, "data")
-    for plugin in cfg.plugins:
-        importlib.import_module(plugin)  # registers its stages
-    stages = plan(cfg.stages, allow)
+    stages = plan(cfg.stages, cfg.plugins)
     names = [stage.name for stage in stages]
     engine = _engine(cfg)
     data_dir = Path(cfg.paths.data_dir)
@@ -254,7 +251,10 @@ def _summary(prepared: Prepared) -> Table:
     for method in methods:
         table.add_row(method, *(str(counts[method, split]) for split in SPLITS))
     reasons = Counter(failure.reason for failure in prepared.failures)
-    table.caption = ", ".join(f"{count} x {reason}" for reason, count in reasons.items()) or "nothing was left out"
+    lost = [f"{count} x {reason}" for reason, count in reasons.items()]
+    examples = f", e.g. {', '.join(failure.video for failure in prepared.failures[:3])}" if lost else ""
+    notes = "".join(f"\n{note}" for note in prepared.notes)
+    table.caption = (", ".join(lost) + examples or "every file that is there was used") + notes
     return table
 
 

@@ -12,7 +12,7 @@ from dfd.core.records import Record, SequenceInput
 from dfd.data.datamodule import RecordDataModule
 from dfd.data.features import Source, open_streams
 from dfd.data.sampler import Balance
-from dfd.data.sequences import SequenceAugment, SequenceViews, statistics
+from dfd.data.sequences import SequenceAugment, SequenceViews, duration, statistics
 
 
 class SequenceDataModule(RecordDataModule):
@@ -58,6 +58,10 @@ class SequenceDataModule(RecordDataModule):
     def evaluation_dataset(self, records: Sequence[Record]) -> SequenceViews:
         """Return the windows that cover these records."""
         return SequenceViews(records, self.sources, self.input)
+
+    def seconds(self, record: Record) -> float:
+        """Return how long a record is, by its features."""
+        return duration(record, self.sources)
 
     def statistics(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Return mean and standard deviation of every stream over the training records."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from benches.compute import infer, tall, train
 from benches.evaluation import evaluate
+from benches.features import features
 from benches.figure import Figure, machine
 from benches.growth import index, loading
 from benches.loader import augment, loader
@@ -22,7 +23,21 @@ from rich.table import Table
 
 BENCHES: dict[str, Callable[[Path], Iterable[Figure]]] = {
     bench.__name__: bench
-    for bench in (preprocess, predict, loader, augment, loading, train, infer, evaluate, storage, memory, index, tall)
+    for bench in (
+        preprocess,
+        predict,
+        loader,
+        augment,
+        loading,
+        train,
+        infer,
+        evaluate,
+        storage,
+        memory,
+        index,
+        tall,
+        features,
+    )
 }
 
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from torch.utils.flop_counter import FlopCounterMode
 
 from dfd.core.build import build
 from dfd.core.errors import DfdError
@@ -16,6 +15,7 @@ from dfd.models.tall import Tall, thumbnail, tile, token_owners
 from dfd.models.tall_weights import arguments_of, from_official, load_foreign, read_foreign, to_official
 from dfd.training.losses import classification_loss, mean_by_video
 from dfd.training.optim import parameter_groups
+from dfd.training.profile import flop_counter
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_drop_path_grows_linearly():
 
 
 def test_cost_of_one_thumbnail(base):
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
+    with flop_counter() as counter, torch.no_grad():
         base(torch.rand(1, 4, 3, 112, 112))
     assert counter.get_total_flops() / 1e9 == pytest.approx(32.63, abs=0.01)  # 16.35 G multiply-adds
 

@@ -1,6 +1,5 @@
 """dfd-preprocess: from an official download to face crops, stage by stage."""
 
-import importlib
 import inspect
 import logging
 from collections import Counter
@@ -36,9 +35,7 @@ def preprocess(cfg: DictConfig, _: Invocation | None = None) -> None:
     assert isinstance(data, dict)
     allow = allowed(cfg.plugins)
     check(data, allow, "data")
-    for plugin in cfg.plugins:
-        importlib.import_module(plugin)  # registers its stages
-    stages = plan(cfg.stages, allow)
+    stages = plan(cfg.stages, cfg.plugins)
     names = [stage.name for stage in stages]
     engine = _engine(cfg)
     data_dir = Path(cfg.paths.data_dir)
@@ -46,8 +43,7 @@ def preprocess(cfg: DictConfig, _: Invocation | None = None) -> None:
     if source.sample:
         log.warning(banner(data["title"], source, {}))
     if data["crops"] is None and ("crop" in names or not any(stage.make or stage.summarise for stage in stages)):
-        prepared = prepare_data(data, data_dir, allow)  # type: ignore[arg-type]
-        Console().print(_summary(prepared), "its pictures are taken as they are: there is nothing to cut", sep="\n")
+        _whole(data, data_dir, allow, engine, cfg.shard)  # type: ignore[arg-type]
         return
     parts = _parts(data)  # type: ignore[arg-type]
     console = Console()
@@ -68,6 +64,22 @@ def preprocess(cfg: DictConfig, _: Invocation | None = None) -> None:
         _show(prepared, console)
     else:
         console.print(_summary(prepared))
+
+
+def _whole(data: dict[str, Any], data_dir: Path, allow: Allowed, engine: "Engine", shard: str | None) -> None:
+    """Prepare a dataset of which no faces are cut: pictures as they are, or features over time."""
+    console = Console()
+    if data.get("features") and shard is not None:
+        from dfd.preprocess.features.stage import FeatureOptions, extract_shard
+
+        with indexed(data, data_dir, allow, lock=False) as (source, records, _):
+            options = FeatureOptions(**data["features"], allow=allow)
+            line = extract_shard(records, source.processed / "features", options, engine, shard)
+        console.print(f"{source.tag}: {line}", "the same call without shard= collects the tables", sep="\n")
+        return
+    prepared = prepare_data(data, data_dir, allow, engine=engine)
+    kept = f"features: {prepared.manifest.folder}" if data.get("features") else "pictures are taken as they are"
+    console.print(_summary(prepared), kept, sep="\n", soft_wrap=True)
 
 
 def _with_assets(
@@ -239,7 +251,10 @@ def _summary(prepared: Prepared) -> Table:
     for method in methods:
         table.add_row(method, *(str(counts[method, split]) for split in SPLITS))
     reasons = Counter(failure.reason for failure in prepared.failures)
-    table.caption = ", ".join(f"{count} x {reason}" for reason, count in reasons.items()) or "nothing was left out"
+    lost = [f"{count} x {reason}" for reason, count in reasons.items()]
+    examples = f", e.g. {', '.join(failure.video for failure in prepared.failures[:3])}" if lost else ""
+    notes = "".join(f"\n{note}" for note in prepared.notes)
+    table.caption = (", ".join(lost) + examples or "every file that is there was used") + notes
     return table
 
 

@@ -8,6 +8,23 @@ from omegaconf import MISSING
 
 
 @dataclass
+class Decode:
+    """How a localiser's candidates become proposals: `dfd.metrics.proposals.Decoding`.
+
+    null: what the run chose on validation, else the default. A list is tried on validation, with every other list, and
+    the best mean AP decides.
+    """
+
+    method: Any = None  # gaussian | linear | hard | bmn | none
+    sigma: Any = None
+    iou: Any = None  # from which hard and linear suppression act
+    min_score: Any = None
+    top: Any = None  # candidates of a file
+    limit: Any = None  # proposals of a file
+    voting: Any = None  # IoU from which candidates move a proposal; 0: none
+
+
+@dataclass
 class Evaluation:
     """How predictions become numbers: `dfd.evaluation.protocol.Protocol`, whose presets lie in `configs/eval/`."""
 
@@ -20,12 +37,13 @@ class Evaluation:
     no_face: str = "exclude"
     threshold: float = 0.5
     clip: float = 1e-7
-    resamples: int = 1000
+    resamples: int = 500
     confidence: float = 0.95
     calibration: str = "temperature"
     false_alarms: float = 0.05
     headline: list[str] = field(default_factory=lambda: ["auc", "ap", "eer", "accuracy", "log_loss"])
     compatible: str | None = None
+    decode: Decode = field(default_factory=Decode)  # of localisers
 
 
 @dataclass
@@ -155,6 +173,7 @@ class Predict(Root):
     strategy: str | None = None  # mean | confident | max | tracks (most suspect person) ...; null: as validation pooled
     batch_size: int = 32
     workers: int | None = None  # processes that decode and find faces; null: one per core; 0: in this process
+    allow_sample: bool = False  # let a run that was trained on the rendered sample judge real media
     explain: bool = False  # write a picture per file: which frame and which part of it speak for "fake"
     device: str = "auto"
 

@@ -58,9 +58,13 @@ SLOTS = {
     "index": Slot("a function of records (-> Iterator[Record])", ("dfd.data.datasets",), returns=_gives_records),
     "fetch": Slot("a function fetch(root) -> None", ("dfd.data.datasets",), returns=_gives_nothing, named="fetch"),
     "loader": Slot(
-        "a LightningDataModule or a Sampler",
+        "a LightningDataModule, a Sampler or a change of sequences",
         ("dfd.data",),
-        ("pytorch_lightning.core.datamodule.LightningDataModule", "torch.utils.data.sampler.Sampler"),
+        (
+            "pytorch_lightning.core.datamodule.LightningDataModule",
+            "torch.utils.data.sampler.Sampler",
+            "dfd.data.sequences.SequenceAugment",
+        ),
     ),
     "crops": Slot("crop options", ("dfd.preprocess",), ("dfd.preprocess.crop.CropOptions",)),
     "extractors": Slot(
@@ -78,6 +82,7 @@ SLOTS = {
         (
             "dfd.data.augment.Augment",
             "dfd.data.ondevice.OnDevice",
+            "dfd.data.sequences.SequenceAugment",
             "albumentations.core.transforms_interface.BasicTransform",
             "albumentations.core.composition.BaseCompose",
             "torchvision.transforms.v2._transform.Transform",

@@ -1,6 +1,6 @@
 """How predictions become numbers, as data: written into every report, named presets in `configs/eval/`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args, get_type_hints
 
@@ -39,12 +39,13 @@ class Protocol:
     no_face: NoFace = "exclude"
     threshold: float = 0.5
     clip: float = 1e-7
-    resamples: int = 1000
+    resamples: int = 500
     confidence: float = 0.95
     calibration: Literal["none", "temperature", "platt", "beta", "isotonic"] = "temperature"
     false_alarms: float = 0.05
     headline: tuple[str, ...] = ("auc", "ap", "eer", "accuracy", "log_loss")
     compatible: Compatible | None = None
+    decode: Mapping[str, Any] | None = None  # of localisers: `metrics.proposals.Decoding`, values or lists to try
 
     def __post_init__(self) -> None:
         hints = get_type_hints(type(self))

@@ -103,7 +103,7 @@ class Tall(Detector):
         self.rows, self.cols, self.size, self.resize = rows, cols, size, resize
         self.decay_bias_tables = decay_bias_tables
         swin.set_grad_checkpointing(checkpointing)  # type: ignore[operator]
-        widths = [info["num_chs"] for info in swin.feature_info]  # type: ignore[union-attr, index]
+        widths = [info["num_chs"] for info in swin.feature_info]  # type: ignore[union-attr]
         self.frame_embedding = nn.Parameter(torch.zeros(1, frames, widths[0])) if frame_embedding else None
         if self.frame_embedding is not None:
             nn.init.trunc_normal_(self.frame_embedding, std=0.02)
@@ -131,7 +131,7 @@ class Tall(Detector):
     @property
     def evidence(self) -> nn.Module:
         """The last stage whose tokens still belong to one frame each."""
-        return self.swin.layers[self.stage]  # type: ignore[index, union-attr, return-value]
+        return self.swin.layers[self.stage]  # type: ignore[index, return-value]
 
     def on_frames(self, maps: Tensor) -> Tensor:
         """Cut maps over the thumbnail (N, H, W) into maps over its frames (N, T, H / rows, W / cols)."""

@@ -12,8 +12,9 @@ from dfd.core.errors import DfdError
 from dfd.core.manifest import Manifest
 from dfd.core.records import Failure, Record
 from dfd.data.crops import CROP_BOX, FACE_BOX
+from dfd.data.kinds import is_image
 from dfd.data.readers import Reader, open_crops
-from dfd.data.video import IMAGE_SUFFIXES, open_video, read_image
+from dfd.data.video import open_video, read_image
 
 TILE, TEXT = 128, 28
 WIDE = TILE * 16 // 9
@@ -93,7 +94,7 @@ def _picture(path: Path, frame: int) -> np.ndarray | None:
     if not path.is_file():
         return None
     try:
-        if path.suffix.lower() in IMAGE_SUFFIXES:
+        if is_image(path):
             return read_image(path)
         with open_video(path) as video:
             picture = next(video.pictures([frame]), None)

@@ -141,7 +141,7 @@ def _add_metrics(app: FastAPI, measured: Measured) -> None:
 
 def _add_errors(app: FastAPI) -> None:
     """Answer every error as a problem."""
-    by_status = {status: code for code, (status, _) in reversed(CODES.items())}
+    by_status = {status: code for code, (status, _) in reversed(list(CODES.items()))}
 
     def problem(request: Request, error: Exception) -> Response:
         assert isinstance(error, Problem)

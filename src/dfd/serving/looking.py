@@ -138,7 +138,8 @@ class Looker:
             raise NotJudged(_without(path, str(error)), error.reason) from error
 
     def _judge(self, path: Path, views: list[FileViews], deblur: str) -> tuple[list[dict[str, Any]], Artifacts]:
-        runs, artifacts, at = [], {}, 0
+        runs, at = [], 0
+        artifacts: dict[str, Any] = {}
         for number, (name, engine) in enumerate(self.engines.items()):
             seen = views[at : at + len(engine.members)]
             at += len(engine.members)

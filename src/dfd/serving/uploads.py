@@ -14,7 +14,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 
-from dfd.inference.media import SUFFIXES
+from dfd.data.kinds import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from dfd.serving.problems import Problem
 
 LONGEST_NAME = 200
@@ -46,7 +46,7 @@ class Received:
     def suffix(self) -> str:
         """What the name ends with, where that is the suffix of a medium."""
         suffix = PurePosixPath(self.name).suffix.lower()
-        return suffix if suffix in SUFFIXES else ""
+        return suffix if suffix in (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES) else ""
 
     def write(self, data: bytes) -> None:
         """Take a chunk."""

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +14,8 @@ from dfd.data.video import BadVideo, Video, open_video
 from dfd.preprocess.features.base import FPS, HERTZ, Extractor, Frame, Listens, Looks
 
 FRAMES = 64  # of a stretch, besides context: a multiple of every stride that makes sense
-SECONDS = 60  # of sound in a stretch
+SECONDS = 60.0  # of sound in a stretch
+SOUND_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".aac", ".m4a")  # files without pictures
 
 
 @dataclass(frozen=True)
@@ -34,20 +35,16 @@ class Extracted:
 
 def extract(path: Path, extractors: Sequence[Extractor], dtype: str = "float32") -> Extracted:
     """Return the features of a file; what it has no pictures or no sound for has no rows."""
-    looking = [cast(Looks, e) for e in extractors if hasattr(e, "look")]
-    listening = [cast(Listens, e) for e in extractors if hasattr(e, "listen")]
+    looking = [extractor for extractor in extractors if isinstance(extractor, Looks)]
+    listening = [extractor for extractor in extractors if isinstance(extractor, Listens)]
     parts: dict[str, list[np.ndarray]] = {stream.name: [] for e in extractors for stream in e.streams}
     fps = length = 0.0
     frames = holes = 0
-    if looking or not listening:
-        try:
-            with open_video(path) as video:
-                grid = Grid(video)
-                _look(grid, looking, parts, dtype)
-                fps, frames, length, holes = video.info.fps, video.info.frames, len(grid) / FPS, grid.holes
-        except BadVideo as error:
-            if error.reason != "not_a_video" or not listening:
-                raise
+    if looking and path.suffix.lower() not in SOUND_SUFFIXES:
+        with open_video(path) as video:
+            grid = Grid(video)
+            _look(grid, looking, parts, dtype)
+            fps, frames, length, holes = video.info.fps, video.info.frames, len(grid) / FPS, grid.holes
     samples = _sound(path) if listening else np.zeros(0, np.float32)
     if not frames and not len(samples):
         raise BadVideo(f"{path} holds neither pictures nor sound that an extractor could use", "not_a_video")
@@ -134,7 +131,7 @@ def _listen(
     samples: np.ndarray, extractors: Sequence[Listens], parts: Mapping[str, list[np.ndarray]], dtype: str
 ) -> None:
     for extractor in extractors:
-        size = SECONDS * HERTZ // extractor.hop * extractor.hop
+        size = int(SECONDS * HERTZ) // extractor.hop * extractor.hop
         before, after, hop = extractor.samples_before, extractor.samples_after, extractor.hop
         whole = len(samples) // hop * hop
         if not whole:

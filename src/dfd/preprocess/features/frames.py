@@ -22,8 +22,6 @@ class TimmFeatures(Looks):
         stream: the name of what it makes.
     """
 
-    before = after = 0
-
     def __init__(
         self,
         name: str = "resnet50",

@@ -1,0 +1,1 @@
+"""Proposals of forged stretches to numbers, reports and other people's file formats."""

@@ -16,6 +16,7 @@ from benches.loader import augment, loader
 from benches.memory import memory
 from benches.predict import predict
 from benches.preprocess import preprocess
+from benches.serve import serve
 from benches.storage import storage
 from rich.console import Console
 from rich.live import Live
@@ -37,6 +38,7 @@ BENCHES: dict[str, Callable[[Path], Iterable[Figure]]] = {
         index,
         tall,
         features,
+        serve,
     )
 }
 

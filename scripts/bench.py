@@ -16,13 +16,28 @@ from benches.memory import memory
 from benches.predict import predict
 from benches.preprocess import preprocess
 from benches.storage import storage
+from benches.talk import talk
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
 BENCHES: dict[str, Callable[[Path], Iterable[Figure]]] = {
     bench.__name__: bench
-    for bench in (preprocess, predict, loader, augment, loading, train, infer, evaluate, storage, memory, index, tall)
+    for bench in (
+        preprocess,
+        predict,
+        loader,
+        augment,
+        loading,
+        train,
+        infer,
+        evaluate,
+        storage,
+        memory,
+        index,
+        tall,
+        talk,
+    )
 }
 
 

@@ -1,6 +1,6 @@
 """Turn weights of other code into checkpoints that `run=` takes.
 
-python scripts/convert_weights.py tall|dfdc|localisation FILE
+python scripts/convert_weights.py tall|dfdc|deblur|localisation FILE
 """
 
 import argparse
@@ -59,6 +59,15 @@ def localisation(arguments: argparse.Namespace) -> Path:
     return path
 
 
+def deblur(arguments: argparse.Namespace) -> Path:
+    """Convert a checkpoint of the published deblurring U-Nets."""
+    from dfd.models.unet_weights import import_weights
+
+    path = target(arguments, arguments.file.with_suffix(".ckpt"))
+    import_weights(arguments.file, path)
+    return path
+
+
 def target(arguments: argparse.Namespace, beside: Path) -> Path:
     """Return where to write, which is never the original."""
     path = arguments.output or beside
@@ -113,6 +122,10 @@ def main() -> int:
     one.add_argument("--length", type=int, help="steps of the grid (default: the authors')")
     one.add_argument("--current", action="store_true", help="take the weights themselves, not their moving average")
     one.set_defaults(convert=localisation)
+    one = models.add_parser("deblur", help="a checkpoint of the published deblurring U-Nets, large or light")
+    one.add_argument("file", type=Path)
+    one.add_argument("output", type=Path, nargs="?", help="where to write; default: beside FILE, as .ckpt")
+    one.set_defaults(convert=deblur)
     one = models.add_parser("dfdc-check", help="compare a submission.csv with his published scores of ten videos")
     one.add_argument("submission", type=Path)
     one.add_argument("--tolerance", type=float, default=0.05)

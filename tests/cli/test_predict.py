@@ -140,3 +140,19 @@ def test_a_decoder_that_stumbles_does_not_stop_the_other_files(tmp_path, monkeyp
     result = engine(MesoInception4(32)).judge(tmp_path / "odd.mp4")
     assert result.kind == "unexpected"
     assert "could not be read: AttributeError" in result.reason
+
+
+def test_a_run_of_the_sample_judges_nothing_but_the_sample(head_video, tiny_ffpp, tmp_path):
+    judge = engine(MesoInception4(size=32))
+    member = replace(judge.members[0], card=Card({}, sample=True))
+    judge = Engine([member], Judging())
+    real = judge.judge(head_video)
+    assert (real.verdict, real.kind) == ("inconclusive", "trained_on_sample")
+    assert "rendered sample" in real.reason
+    assert np.isfinite(real.score)
+    clip = tmp_path / "clip.mp4"  # away from the sample's folder
+    clip.write_bytes((tiny_ffpp / "original_sequences/youtube/c23/videos/000.mp4").read_bytes())
+    assert judge.judge(clip).kind != "trained_on_sample"
+    assert Engine([member], Judging(), allow_sample=True).judge(head_video).kind != "trained_on_sample"
+    (result,) = judge.judge_all([head_video], workers=1)
+    assert result.kind == "trained_on_sample"

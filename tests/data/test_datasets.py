@@ -13,8 +13,10 @@ from dfd.core.errors import DfdError
 from dfd.core.manifest import check
 from dfd.core.records import InputSpec
 from dfd.data.datasets import deeperforensics, dfdc, dfdc_preview, ffpp, folder, prepared, wilddeepfake
+from dfd.data.datasets.layout import collected_notes
 from dfd.data.readers import FrameFolder, open_crops
 from dfd.data.views import FaceViews, Visit
+from dfd.preprocess.dataset import choose_data_dir, find_source
 
 
 def touch(root: Path, *names: str) -> None:
@@ -273,3 +275,49 @@ def test_the_winners_crops(tmp_path):
     ]
     with open_crops(tmp_path, records[1].assets) as crops:
         assert list(zip(crops.table["track"], crops.table["frame"], strict=True)) == [(0, 0), (0, 10), (1, 0)]
+
+
+def test_a_folder_without_group_by_says_that_groups_are_files_and_what_the_names_suggest(tmp_path):
+    touch(tmp_path, *(f"{kind}/{who}_{n}.mp4" for kind in ("real", "fake") for who in "abcdefghij" for n in (0, 1)))
+    with collected_notes() as notes:
+        list(folder.index(tmp_path))
+    assert "groups are files, not people" in notes[0]
+    assert "suggest 10 sources: data.index.group_by=_" in notes[0]
+    with collected_notes() as notes:
+        list(folder.index(tmp_path, group_by="_"))
+    assert notes == []
+
+
+def test_carved_splits_hold_both_classes_in_the_same_shares(tmp_path):
+    touch(tmp_path, *(f"real/r{n}.mp4" for n in range(20)), *(f"fake/f{n}.mp4" for n in range(100)))
+    found = splits(folder.index(tmp_path, 0.1, 0.2))
+    assert found["test", 0] == 4
+    assert found["test", 1] == 20
+    assert found["val", 0] == 2
+    assert found["val", 1] == 8
+
+
+def test_a_split_without_a_class_is_refused_with_what_to_do(tmp_path):
+    touch(tmp_path, "real/r0.mp4", *(f"fake/f{n}.mp4" for n in range(10)))
+    with pytest.raises(DfdError, match=r"the train split would hold 7 fake and no real videos: add real ones"):
+        list(folder.index(tmp_path))
+
+
+def test_what_is_missing_is_counted_where_it_is_allowed(tmp_path):
+    touch(tmp_path, "a.mp4")
+    path = tmp_path / "mine.csv"
+    path.write_text("path,label,split,group\na.mp4,0,test,a\nb.mp4,1,test,b\nc.mp4,1,test,c\n")
+    with collected_notes() as notes:
+        assert len(list(folder.from_csv(path, allow_missing=True))) == 1
+    assert notes == ["the table is not complete: 2 of 3 files are missing (2 of 2 fake)"]
+
+
+def test_a_dataset_is_looked_for_where_its_crops_are(tmp_path):
+    here, there = tmp_path / "here", tmp_path / "there"
+    data = {"name": "celebdf", "variant": "", "title": "Celeb-DF"}
+    assert choose_data_dir(data, [here, there]) == here
+    touch(there / "celebdf", "List_of_testing_videos.txt")
+    assert choose_data_dir(data, [here, there]) == there
+    touch(find_source(data, here).processed, "0123abcd/manifest.parquet")
+    assert choose_data_dir(data, [here, there]) == here
+    assert choose_data_dir({"name": "nowhere", "title": "nowhere"}, [here, there]) == here

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from dfd.core.errors import DfdError
 from dfd.data.headers import BadVideo, check_container, picture_header
 from dfd.data.images import read_rgb
-from dfd.data.video import IMAGE_SUFFIXES, open_video, read_image
+from dfd.data.kinds import IMAGE_SUFFIXES
+from dfd.data.video import open_video, read_image
 from dfd.inference.sandbox import Limits, OverLimit, Sandbox
 from tests.hostile.media import endless_video, good_video, hostile_media, mov, named
 
@@ -47,6 +48,7 @@ def sandbox():
         yield sandbox
 
 
+@pytest.mark.slow
 def test_every_file_gets_an_answer_or_a_reason(tmp_path, sandbox):
     files = hostile_media(tmp_path)
     assert len(files) >= 60

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from dfd.core.errors import DfdError
+from dfd.data.sampling import sliding
 from dfd.metrics.delays import (
     LengthCalibration,
     accuracy,
@@ -9,7 +10,6 @@ from dfd.metrics.delays import (
     by_category,
     common_offset,
     pooled,
-    sliding,
     surprise,
 )
 from dfd.metrics.ranking import roc_auc

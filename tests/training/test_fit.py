@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import re
 
 import pytest
 import pytorch_lightning as pl
@@ -16,6 +17,7 @@ from dfd.models.checkpoint import load_network, read_checkpoint
 from dfd.models.meso import MesoInception4
 from dfd.training.callbacks import Ema, History, StopGracefully, Stopped
 from dfd.training.classification import Classification
+from dfd.training.epoch_lines import EpochLines
 from dfd.training.schedules import warmup_cosine
 from dfd.training.scoring import ViewScoring
 
@@ -37,7 +39,7 @@ class StopAt(StopGracefully):
 
 def run(
     noise, folder, *, stop=None, resume=False, ema=False, epochs=3, dropout=0.5, lr=1e-3, accumulate=1, seed=7,
-    on_device=None,
+    on_device=None, callbacks=(),
 ):  # fmt: skip
     import albumentations
 
@@ -61,7 +63,7 @@ def run(
         ),
         History(),
         StopGracefully(str(checkpoints)) if stop is None else StopAt(str(checkpoints), stop),
-    ] + ([Ema(decay=0.9)] if ema else [])  # fmt: skip
+    ] + ([Ema(decay=0.9)] if ema else []) + list(callbacks)  # fmt: skip
     trainer = pl.Trainer(
         max_epochs=epochs, accumulate_grad_batches=accumulate, accelerator="cpu", callbacks=callbacks, logger=False,
         use_distributed_sampler=False, enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
@@ -209,3 +211,23 @@ def test_one_class_alone_is_refused_where_the_objective_needs_both(noise, tmp_pa
     fakes = Manifest(tuple(r for r in noise.records if r.label == 1 or r.split != "train"), noise.folder)
     with pytest.raises(DfdError, match=r"train split holds only fake videos \(8\): Classification needs both classes"):
         run(fakes, tmp_path, epochs=1)
+
+
+def test_a_log_has_a_line_per_epoch(noise, tmp_path, caplog):
+    caplog.set_level(logging.INFO, "dfd")
+    run(noise, tmp_path, epochs=2, callbacks=[EpochLines()])
+    lines = [record.getMessage() for record in caplog.records if record.getMessage().startswith("epoch ")]
+    number = r"[\d.]+"
+    clock = r"\d:\d\d:\d\d"
+    measures = rf"train/loss {number}, val/loss {number}, val/ap {number}, val/auc {number}"
+    assert len(lines) == 2
+    for epoch, line in enumerate(lines, 1):
+        pattern = rf"epoch {epoch}/2, {measures}, {number} batches/s, {clock} an epoch, {clock} left"
+        assert re.fullmatch(pattern, line), line
+
+
+def test_a_terminal_with_a_progress_bar_needs_no_lines(noise, tmp_path, caplog, monkeypatch):
+    caplog.set_level(logging.INFO, "dfd")
+    monkeypatch.setattr("dfd.training.epoch_lines.sys.stdout.isatty", lambda: True)
+    run(noise, tmp_path, epochs=1, callbacks=[EpochLines()])
+    assert not any(record.getMessage().startswith("epoch ") for record in caplog.records)

@@ -14,7 +14,9 @@ from dfd.preprocess.dataset import Prepared
 EVALUATORS = {
     "image": "dfd.cli.evaluate_views",
     "clip": "dfd.cli.evaluate_views",
+    "talk": "dfd.cli.evaluate_talk",
     "sequence": "dfd.cli.evaluate_segments",
+    "pair": "dfd.cli.evaluate_pairs",
 }
 
 
@@ -71,7 +73,7 @@ def evaluator_of(kind: str) -> Evaluator:
     """Return the evaluator of networks of one kind of input."""
     if kind not in EVALUATORS:
         raise DfdError(f"nothing evaluates networks that take {kind!r}; there are {', '.join(sorted(EVALUATORS))}")
-    return importlib.import_module(EVALUATORS[kind])  # type: ignore[return-value]
+    return importlib.import_module(EVALUATORS[kind])
 
 
 def evaluate_after_training(task: Task) -> Evaluated | None:

@@ -37,10 +37,12 @@ def predict(cfg: DictConfig, _: Invocation | None = None) -> float:
         ood=cfg.ood,
         explain=cfg.explain,
         batch_size=cfg.batch_size,
+        allow_sample=cfg.allow_sample,
         networks=allowed_networks(cfg.plugins),
     )
     if engine.trained_on_sample:
-        log.warning("this detector was trained on the rendered SAMPLE: its verdicts on real media mean nothing")
+        judges = "its verdicts on them mean nothing" if cfg.allow_sample else "they are inconclusive"
+        log.warning("this detector was trained on the rendered SAMPLE, not on real media: %s", judges)
     results = _judge_all(engine.judge_all(files, cfg.workers), len(files))
     run = run_of(engine.members[0].path)
     folder = Path(cfg.output) if cfg.output else run / "predict" / time.strftime("%Y%m%d-%H%M%S")

@@ -1,6 +1,5 @@
 """dfd-preprocess: from an official download to face crops, stage by stage."""
 
-import importlib
 import inspect
 import logging
 from collections import Counter
@@ -36,9 +35,7 @@ def preprocess(cfg: DictConfig, _: Invocation | None = None) -> None:
     assert isinstance(data, dict)
     allow = allowed(cfg.plugins)
     check(data, allow, "data")
-    for plugin in cfg.plugins:
-        importlib.import_module(plugin)  # registers its stages
-    stages = plan(cfg.stages, allow)
+    stages = plan(cfg.stages, cfg.plugins)
     names = [stage.name for stage in stages]
     engine = _engine(cfg)
     data_dir = Path(cfg.paths.data_dir)
@@ -46,8 +43,7 @@ def preprocess(cfg: DictConfig, _: Invocation | None = None) -> None:
     if source.sample:
         log.warning(banner(data["title"], source, {}))
     if data["crops"] is None and ("crop" in names or not any(stage.make or stage.summarise for stage in stages)):
-        prepared = prepare_data(data, data_dir, allow)  # type: ignore[arg-type]
-        Console().print(_summary(prepared), "its pictures are taken as they are: there is nothing to cut", sep="\n")
+        _whole(data, data_dir, allow, engine, cfg.shard)  # type: ignore[arg-type]
         return
     parts = _parts(data)  # type: ignore[arg-type]
     console = Console()
@@ -68,6 +64,22 @@ def preprocess(cfg: DictConfig, _: Invocation | None = None) -> None:
         _show(prepared, console)
     else:
         console.print(_summary(prepared))
+
+
+def _whole(data: dict[str, Any], data_dir: Path, allow: Allowed, engine: "Engine", shard: str | None) -> None:
+    """Prepare a dataset of which no faces are cut: pictures as they are, or features over time."""
+    console = Console()
+    if data.get("features") and shard is not None:
+        from dfd.preprocess.features.stage import FeatureOptions, extract_shard
+
+        with indexed(data, data_dir, allow, lock=False) as (source, records, _):
+            options = FeatureOptions(**data["features"], allow=allow)
+            line = extract_shard(records, source.processed / "features", options, engine, shard)
+        console.print(f"{source.tag}: {line}", "the same call without shard= collects the tables", sep="\n")
+        return
+    prepared = prepare_data(data, data_dir, allow, engine=engine)
+    kept = f"features: {prepared.manifest.folder}" if data.get("features") else "pictures are taken as they are"
+    console.print(_summary(prepared), kept, sep="\n", soft_wrap=True)
 
 
 def _with_assets(
@@ -132,8 +144,11 @@ def probe(data: dict[str, Any], data_dir: Path, allow: Allowed, engine: "Engine"
     console.print(_found(source, rows, table))
     said = problems(rows, table)
     if lenient and not source.sample and not index.get("allow_missing"):
-        said += _missing(index, allow, source)
-    for line in (*said, *notes):
+        missing = _missing(index, allow, source)
+        notes = [note for note in notes if not missing or "is not complete" not in note]  # said once, with what to do
+        said += missing
+    in_table = {f"{method} {split}: {count} of {published}" for method, split, count, published in rows}
+    for line in (*(line for line in said if line not in in_table), *notes):
         console.print(Text(line, "yellow"), soft_wrap=True)
     if said:
         raise DfdError(
@@ -218,8 +233,8 @@ def _missing(index: dict[str, Any], allow: Allowed, source: Source) -> list[str]
 
 
 def _found(source: Source, rows: list[tuple[str, str, int, int]], table: pd.DataFrame) -> Table:
-    hours = (table["frames"] / table["fps"].where(table["fps"] > 0)).sum() / 3600
-    title = f"{source.tag}: {len(table)} files, {table['bytes'].clip(0).sum() / 1e9:.1f} GB, {hours:.1f} h"
+    seconds = float((table["frames"] / table["fps"].where(table["fps"] > 0)).sum())
+    title = f"{source.tag}: {len(table)} files, {readable_size(table['bytes'].clip(0).sum())}, {readable_time(seconds)}"
     shown = Table(title=title)
     for column in ("method", "split", "found", "published"):
         shown.add_column(column, justify="right" if column in ("found", "published") else "left")
@@ -227,6 +242,22 @@ def _found(source: Source, rows: list[tuple[str, str, int, int]], table: pd.Data
         style = "red" if published >= 0 and found != published else ""
         shown.add_row(method, split, str(found), "" if published < 0 else str(published), style=style)
     return shown
+
+
+def readable_size(count: float) -> str:
+    """Return bytes in the unit that suits them."""
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:,.1f} GB"
+
+
+def readable_time(seconds: float) -> str:
+    """Return seconds in the unit that suits them."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"
 
 
 def _summary(prepared: Prepared) -> Table:
@@ -239,7 +270,10 @@ def _summary(prepared: Prepared) -> Table:
     for method in methods:
         table.add_row(method, *(str(counts[method, split]) for split in SPLITS))
     reasons = Counter(failure.reason for failure in prepared.failures)
-    table.caption = ", ".join(f"{count} x {reason}" for reason, count in reasons.items()) or "nothing was left out"
+    lost = [f"{count} x {reason}" for reason, count in reasons.items()]
+    examples = f", e.g. {', '.join(failure.video for failure in prepared.failures[:3])}" if lost else ""
+    notes = "".join(f"\n{note}" for note in prepared.notes)
+    table.caption = (", ".join(lost) + examples or "every file that is there was used") + notes
     return table
 
 

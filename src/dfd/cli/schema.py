@@ -37,7 +37,7 @@ class Evaluation:
     no_face: str = "exclude"
     threshold: float = 0.5
     clip: float = 1e-7
-    resamples: int = 1000
+    resamples: int = 500
     confidence: float = 0.95
     calibration: str = "temperature"
     false_alarms: float = 0.05
@@ -173,6 +173,7 @@ class Predict(Root):
     strategy: str | None = None  # mean | confident | max | tracks (most suspect person) ...; null: as validation pooled
     batch_size: int = 32
     workers: int | None = None  # processes that decode and find faces; null: one per core; 0: in this process
+    allow_sample: bool = False  # let a run that was trained on the rendered sample judge real media
     explain: bool = False  # write a picture per file: which frame and which part of it speak for "fake"
     device: str = "auto"
 

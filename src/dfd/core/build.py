@@ -82,7 +82,7 @@ def _check_arguments(target: Callable[..., Any], arguments: Mapping[str, Any], p
 
 
 def _hints(target: Callable[..., Any]) -> dict[str, Any]:
-    function = target.__init__ if inspect.isclass(target) else target  # type: ignore[misc]
+    function = target.__init__ if inspect.isclass(target) else target
     try:
         return get_type_hints(function)
     except Exception:  # a third party's annotation that cannot be resolved is no fault of the user's

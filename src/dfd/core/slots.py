@@ -82,6 +82,7 @@ SLOTS = {
         (
             "dfd.data.augment.Augment",
             "dfd.data.ondevice.OnDevice",
+            "dfd.data.sequences.SequenceAugment",
             "albumentations.core.transforms_interface.BasicTransform",
             "albumentations.core.composition.BaseCompose",
             "torchvision.transforms.v2._transform.Transform",

@@ -84,7 +84,10 @@ def check_picture(path: Path, data: bytes) -> Picture:
     """Refuse bytes that are not one of the known kinds of pictures, or that declare too many pixels."""
     found = picture_header(data)
     if found is None:
-        raise BadVideo(f"{path} is not an image that can be read: neither JPEG, PNG, WebP nor BMP", "not_an_image")
+        raise BadVideo(
+            f"{path} is not an image that can be read: neither JPEG, PNG, WebP, BMP, TIFF, AVIF nor HEIC",
+            "not_an_image",
+        )
     if found.width * found.height > MOST_PIXELS:
         raise BadVideo(
             f"{path} declares {found.width}x{found.height} pixels: over {MOST_PIXELS // 10**6} million are refused",
@@ -100,13 +103,15 @@ def picture_header(data: bytes) -> Picture | None:
         (b"\xff\xd8\xff", _jpeg),
         (b"RIFF", _webp),
         (b"BM", _bmp),
+        (b"II*\0", _tiff),
+        (b"MM\0*", _tiff),
     ):
         if data.startswith(signature):
             try:
                 return read(data)
             except (struct.error, IndexError):
                 return None
-    return None
+    return _heif(data) if data[4:8] == b"ftyp" else None
 
 
 def _png(data: bytes) -> Picture | None:
@@ -187,6 +192,32 @@ def check_container(path: Path) -> None:
                 _check_boxes(path, file)
     except OSError as error:
         raise BadVideo(f"{path} cannot be read ({error.strerror or error})", "missing_file") from error
+
+
+def _tiff(data: bytes) -> Picture | None:
+    """Return the size that the first directory of a TIFF declares."""
+    order = "<" if data[:2] == b"II" else ">"
+    (at,) = struct.unpack_from(f"{order}I", data, 4)
+    (entries,) = struct.unpack_from(f"{order}H", data, at)
+    sides = {}
+    for entry in range(entries):
+        start = at + 2 + 12 * entry
+        tag, kind = struct.unpack_from(f"{order}HH", data, start)
+        if tag in (256, 257):  # width, height
+            (sides[tag],) = struct.unpack_from(f"{order}{'H' if kind == 3 else 'I'}", data, start + 8)
+    return Picture("TIFF", sides[256], sides[257]) if len(sides) == 2 else None
+
+
+def _heif(data: bytes) -> Picture | None:
+    """Return the largest picture that an AVIF or HEIC file declares (boxes `ispe`)."""
+    sizes: list[tuple[int, int]] = []
+    brand, at = data[8:12], data.find(b"ispe")
+    while 0 <= at <= len(data) - 16 and len(sizes) < MOST_BOXES:
+        sizes.append(struct.unpack_from(">II", data, at + 8))
+        at = data.find(b"ispe", at + 4)
+    known = brand in (b"avif", b"avis", b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1")
+    kind = "AVIF" if brand in (b"avif", b"avis") or b"avif" in data[8:64] else "HEIC"
+    return Picture(kind, *max(sizes, key=lambda size: size[0] * size[1])) if known and sizes else None
 
 
 class _Box(NamedTuple):

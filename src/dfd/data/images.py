@@ -12,8 +12,9 @@ from dfd.core.errors import DfdError
 from dfd.core.records import InputSpec, Record
 from dfd.data.augment import Augment
 from dfd.data.crops import COLUMNS, Crops
+from dfd.data.kinds import is_image
 from dfd.data.sampling import spread
-from dfd.data.video import IMAGE_SUFFIXES, probe, read_frames, read_picture_file
+from dfd.data.video import probe, read_frames, read_picture_file
 from dfd.data.views import Views, Visit, fit
 
 # what Pillow raises on files that are damaged, or larger than a picture should be
@@ -61,7 +62,7 @@ def read_rgb(path: Path) -> np.ndarray:
 
 def whole_frames(path: Path, count: int) -> Crops:
     """Read a picture, or `count` frames spread over a video, as if each were one face crop."""
-    if path.suffix.lower() in IMAGE_SUFFIXES:
+    if is_image(path):
         frames = [(0, 0.0, read_rgb(path))]
     else:
         frames = list(read_frames(path, [int(place) for place in spread(probe(path).frames, count)]))

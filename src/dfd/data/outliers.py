@@ -61,7 +61,7 @@ class ChangedViews(Dataset[Views]):
         draw = np.random.default_rng([zlib.crc32(record.id.encode()), *([] if seed is None else [seed])])
         other = int(draw.integers(len(self)))
         partner = self.views[Visit(other)]["pixels"] if kind in NEED_PARTNER else view["pixels"]
-        return {**view, "pixels": change(view["pixels"], kind, draw, partner)}  # type: ignore[typeddict-item]
+        return {**view, "pixels": change(view["pixels"], kind, draw, partner)}
 
 
 def with_changes(views: Dataset[Views], records: Sequence[Record]) -> Dataset[Views]:

@@ -9,7 +9,8 @@ import numpy as np
 
 from dfd.core.errors import DfdError
 from dfd.data.crops import COLUMNS, CropReader
-from dfd.data.video import IMAGE_SUFFIXES, read_image
+from dfd.data.kinds import IMAGE_SUFFIXES
+from dfd.data.video import read_image
 
 FPS = 25.0  # nobody wrote down how fast these frames followed each other
 FRAME_AND_FACE, LAST_NUMBER = re.compile(r"(\d+)_(\d+)"), re.compile(r"(\d+)$")

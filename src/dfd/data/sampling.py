@@ -85,3 +85,13 @@ def official(
         raise DfdError("no valid frame in this video: no face was found in it")
     starts = official_starts(len(rows), clips, length, stride, generator)
     return rows[(starts[:, None] + np.arange(length) * stride) % len(rows)]
+
+
+def sliding(count: int, length: int, stride: int, first_only: bool = False) -> np.ndarray:
+    """Return where windows of `length` begin so that all of `count` steps are seen; the last ends with the clip.
+
+    `first_only` is what the published code does: nothing beyond the first window counts.
+    """
+    if count <= length or first_only:
+        return np.zeros(1, int)
+    return np.unique(np.append(np.arange(0, count - length + 1, stride), count - length))

@@ -21,7 +21,7 @@ class SequenceDataModule(RecordDataModule):
     The arguments of `RecordDataModule`, and
 
     Args:
-        change: what is random about a clip in training.
+        crop, noise, drop: what is random about a clip in training, see `SequenceAugment`.
         augment: of pixels, which there are none of here: left alone.
     """
 
@@ -29,19 +29,21 @@ class SequenceDataModule(RecordDataModule):
         self,
         manifest: Manifest,
         input: SequenceInput,
-        change: SequenceAugment | None = None,
         batch_size: int = 16,
         visits: int = 1,
         balance: Balance = "stratified",
         workers: int | Literal["auto"] = "auto",
         seed: int = 0,
         prefetch: int = 2,
+        crop: float = 0.9,
+        noise: float = 0.0,
+        drop: float = 0.0,
         augment: object = None,
     ) -> None:
         if input.kind != "sequence":
             raise DfdError(f"this dataset holds features over time; the network asks for {input.kind!r}")
         super().__init__(manifest, input, batch_size, visits, balance, workers, seed, prefetch)
-        self.change = change
+        self.change = SequenceAugment(crop, noise, drop)
 
     @cached_property
     def sources(self) -> dict[str, Source]:
@@ -51,7 +53,7 @@ class SequenceDataModule(RecordDataModule):
 
     def training_dataset(self, records: Sequence[Record]) -> SequenceViews:
         """Return random windows of these records."""
-        return SequenceViews(records, self.sources, self.input, self.change or SequenceAugment(crop=1.0))
+        return SequenceViews(records, self.sources, self.input, self.change)
 
     def evaluation_dataset(self, records: Sequence[Record]) -> SequenceViews:
         """Return the windows that cover these records."""

@@ -5,6 +5,7 @@ The packets of a file are listed first, which decodes nothing: they say how many
 pictures are jumped over and frames that nobody needs are not decoded, without ever counting wrong.
 """
 
+import io
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -18,13 +19,19 @@ import cv2
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from dfd.data.headers import LARGEST_PICTURE, MOST_FRAMES, BadVideo, check_container, check_file, check_picture
+from dfd.data.headers import (
+    LARGEST_PICTURE,
+    MOST_FRAMES,
+    BadVideo,
+    check_container,
+    check_file,
+    check_picture,
+    picture_header,
+)
 
-VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 # containers that hold media themselves: a playlist could name any file or address
-FORMATS = {"mov", "mp4", "avi", "matroska", "webm", "mpeg", "mpegts", "mpegvideo", "m4v", "flv", "asf", "ogg"}
-WHITELIST = "mov,avi,matroska,mpeg,mpegts,mpegvideo,m4v,flv,asf,ogg"  # the same, as FFmpeg's option wants them
+FORMATS = {"mov", "mp4", "avi", "matroska", "webm", "mpeg", "mpegts", "mpegvideo", "m4v", "flv", "asf", "ogg", "gif"}
+WHITELIST = "mov,avi,matroska,mpeg,mpegts,mpegvideo,m4v,flv,asf,ogg,gif"  # the same, as FFmpeg's option wants them
 LARGEST_SIDE = 8192
 LONGEST = 24 * 3600.0  # seconds
 WORTH_A_JUMP = 8  # frames that need not be decoded
@@ -200,7 +207,7 @@ class Video:
             if needed is not None:
                 context.skip_frame = "DEFAULT" if packet.pts is None or packet.pts in needed else "NONREF"
             try:
-                yield from packet.decode()  # type: ignore[misc]
+                yield from packet.decode()
             except av.error.InvalidDataError:
                 continue  # a damaged packet costs its own frame, which is then a hole
 
@@ -251,6 +258,8 @@ def read_frames(path: Path, indices: Sequence[int]) -> Iterator[tuple[int, float
 def read_image(path: Path) -> np.ndarray:
     """Read an image file as RGB uint8 (H, W, 3)."""
     data = read_picture_file(path)
+    if picture_header(data).format == "HEIC":  # type: ignore[union-attr]
+        return _heic(path, data)
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:  # more pixels than OpenCV takes
@@ -259,6 +268,20 @@ def read_image(path: Path) -> np.ndarray:
     if image is None:
         raise BadVideo(f"{path} is damaged: it cannot be read as an image")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def _heic(path: Path, data: bytes) -> np.ndarray:
+    """Decode a HEIC picture, which needs a package of its own."""
+    try:
+        import pillow_heif
+    except ImportError as error:
+        raise BadVideo(
+            f"{path} is a HEIC picture: pip install pillow-heif, or save it as JPEG", "no_decoder"
+        ) from error
+    try:
+        return np.asarray(pillow_heif.open_heif(io.BytesIO(data)).to_pillow().convert("RGB"))
+    except (ValueError, OSError, RuntimeError) as error:
+        raise BadVideo(f"{path} is damaged: it cannot be read as an image ({error})") from error
 
 
 def read_picture_file(path: Path) -> bytes:

@@ -1,9 +1,10 @@
 """Predictions of other code joined with labels by name, into one prediction table."""
 
 import os
+import posixpath
 import re
 from collections.abc import Callable, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -30,20 +31,12 @@ def _whole(name: str) -> str:
     return name
 
 
-def _file(name: str) -> str:
-    return PurePosixPath(name).name
-
-
 def _stem(name: str) -> str:
-    return PurePosixPath(name).stem
-
-
-def _folder(name: str) -> str:
-    return PurePosixPath(name).parent.as_posix()
+    return posixpath.splitext(posixpath.basename(name))[0]
 
 
 def _folder_name(name: str) -> str:
-    return PurePosixPath(name).parent.name
+    return posixpath.basename(posixpath.dirname(name))
 
 
 class Match(NamedTuple):
@@ -56,10 +49,10 @@ class Match(NamedTuple):
 
 MATCHES: Sequence[Match] = (
     Match(_whole, _whole, "as they are"),
-    Match(_file, _file, "without folders"),
+    Match(posixpath.basename, posixpath.basename, "without folders"),
     Match(_stem, _stem, "without folders and endings"),
     # a frame lies in the folder of its video
-    Match(_folder, _whole, "by their folder"),
+    Match(posixpath.dirname, _whole, "by their folder"),
     Match(_folder_name, _stem, "by the name of their folder"),
 )
 
@@ -156,21 +149,21 @@ def _missing(known: pd.DataFrame, matched: pd.Series, in_folders: bool) -> pd.Da
     if not in_folders:
         return known[~matched]
     pictures = known["video"].str.lower().str.endswith(PICTURES)
-    known = known.assign(video=known["video"].where(~pictures, known["video"].map(_folder)))
+    known = known.assign(video=known["video"].where(~pictures, known["video"].map(posixpath.dirname)))
     return known[~known["video"].isin(known.loc[matched, "video"])].drop_duplicates("video")
 
 
 def _are_frames(names: pd.Series) -> bool:
     """Whether names are those of numbered pictures in several folders that are not classes."""
-    folders = names.map(_folder)
+    folders = names.map(posixpath.dirname)
     pictures = names.str.lower().str.endswith(PICTURES).all()
     several = 1 < folders.nunique() < len(folders)
-    classes = folders.map(lambda folder: PurePosixPath(folder).name.lower() in CLASSES).any()
+    classes = folders.map(lambda folder: posixpath.basename(folder).lower() in CLASSES).any()
     return bool(pictures and several and not classes and (names.map(_number) != "").all())
 
 
 def _number(name: str) -> str:
-    return re.sub(r"\D", "", PurePosixPath(name).stem)
+    return re.sub(r"\D", "", _stem(name))
 
 
 def _with_videos(rows: pd.DataFrame, in_folders: bool) -> tuple[pd.DataFrame, list[str]]:
@@ -178,7 +171,7 @@ def _with_videos(rows: pd.DataFrame, in_folders: bool) -> tuple[pd.DataFrame, li
     if "t" in rows.columns:
         return rows, []
     if in_folders:
-        folders = rows["video"].map(_folder)
+        folders = rows["video"].map(posixpath.dirname)
         remark = f"pictures are taken for frames: {len(rows)} in {folders.nunique()} folders, each a video"
         return rows.assign(video=folders, t=rows["video"].map(_number).astype(float)), [remark]
     order = rows.groupby([name for name in ("video", *SEPARATE) if name in rows], dropna=False).cumcount().astype(float)

@@ -106,9 +106,10 @@ def noun_of(videos: pd.DataFrame) -> str:
 
 
 def _measure(units: pd.DataFrame, metrics: Mapping[str, Metric], protocol: Protocol) -> Numbers:
-    labels, scores, groups = (units[name].to_numpy() for name in ("label", "score", "group"))
+    labels, scores = (units[name].to_numpy() for name in ("label", "score"))
     if not len(labels):
         return {}
+    groups = pd.factorize(units["group"], sort=False)[0]
     values = {name: float(value) for name, value in evaluate(metrics, labels, scores).items()}
     ranges = intervals(
         metrics,

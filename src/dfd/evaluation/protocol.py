@@ -39,7 +39,7 @@ class Protocol:
     no_face: NoFace = "exclude"
     threshold: float = 0.5
     clip: float = 1e-7
-    resamples: int = 1000
+    resamples: int = 500
     confidence: float = 0.95
     calibration: Literal["none", "temperature", "platt", "beta", "isotonic"] = "temperature"
     false_alarms: float = 0.05

@@ -5,9 +5,10 @@ worker processes; the second (the networks) runs here, on one device.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
+from typing import cast
 
 import numpy as np
 import torch
@@ -23,10 +24,12 @@ from dfd.inference.abstain import load_abstainer, score_with_ood, why_inconclusi
 from dfd.inference.sandbox import Limits, OverLimit, Sandbox
 from dfd.inference.verdict import STRATEGIES, FileResult, Judging, ViewScores, judge_file
 from dfd.inference.views import FileViews, ViewExtractor, ViewOptions
-from dfd.models.base import Detector
+from dfd.models.base import Detector, Synchroniser, TalkDetector
 from dfd.models.checkpoint import NETWORKS, Loaded, load_network
 from dfd.models.devices import autocast, find_device, lay_out
 from dfd.training.evidence import evidence_picture
+
+ONLY_SAMPLE = "the run was trained on the rendered sample, which says nothing about real media (see allow_sample)"
 
 Progress = Callable[[str, float], None]  # stage ("decode", "score"), share done
 
@@ -50,6 +53,7 @@ class Engine:
         batch_size: views that the network sees at once.
         abstainer: an out-of-distribution detector of the first run: what it rejects is inconclusive.
         explain: whether the first run also draws what speaks for "fake".
+        allow_sample: let runs that were trained on the rendered sample judge real media.
     """
 
     def __init__(
@@ -59,8 +63,9 @@ class Engine:
         batch_size: int = 32,
         abstainer: Fitted | None = None,
         explain: bool = False,
+        allow_sample: bool = False,
     ) -> None:
-        self.members, self.judging = tuple(members), judging
+        self.members, self.judging, self.allow_sample = tuple(members), judging, allow_sample
         self.batch_size, self.abstainer, self.explain = max(1, batch_size), abstainer, explain
         self.extractor = ViewExtractor([member.options for member in members])
 
@@ -77,6 +82,7 @@ class Engine:
         ood: str | None = None,
         explain: bool = False,
         batch_size: int = 32,
+        allow_sample: bool = False,
         networks: Allowed = NETWORKS,
     ) -> "Engine":
         """Load a run folder or a checkpoint, or several, ready to judge.
@@ -91,6 +97,7 @@ class Engine:
             ood: name of a fitted out-of-distribution detector of the run, or its file.
             explain: draw what in the most suspect view speaks for "fake".
             batch_size: views that the network sees at once.
+            allow_sample: let a run that was trained on the rendered sample judge real media.
             networks: packages whose networks may be built.
         """
         names = [run] if isinstance(run, (str, Path)) else list(run)
@@ -106,7 +113,7 @@ class Engine:
             strategy or "mean",
             members[0].card.looking.tracks,  # type: ignore[arg-type]
         )
-        return cls(members, judging, batch_size, load_abstainer(run_of(checkpoint), ood), explain)
+        return cls(members, judging, batch_size, load_abstainer(run_of(checkpoint), ood), explain, allow_sample)
 
     @property
     def trained_on_sample(self) -> bool:
@@ -161,16 +168,23 @@ class Engine:
         found = []
         with autocast(device, member.card.looking.precision):
             for start in range(0, len(seen.pixels), self.batch_size):
-                pixels = member.network.pixels(
-                    torch.from_numpy(seen.pixels[start : start + self.batch_size]).to(device)
-                )
-                found.append(score_with_ood(member.network, pixels, abstainer))
+                part = slice(start, start + self.batch_size)
+                pixels = member.network.pixels(torch.from_numpy(seen.pixels[part]).to(device))
+                if seen.sound is None or seen.length is None:
+                    found.append(score_with_ood(member.network, pixels, abstainer))
+                else:
+                    found.append(
+                        _listen(cast(TalkDetector, member.network), pixels, seen.sound[part], seen.length[part])
+                    )
         score, ood = (np.concatenate(column) for column in zip(*found, strict=True))
         picture = self._evidence(member, seen.pixels[score.argmax()]) if self.explain and first else None
         mean_ood = float(ood.mean()) if abstainer is not None else None
-        return ViewScores(
+        result = ViewScores(
             seen.t, score, seen.track, ood=mean_ood, unlike=why_inconclusive(ood, abstainer), evidence=picture
         )
+        if member.card.sample and not seen.rendered and not self.allow_sample:
+            return replace(result, unlike=ONLY_SAMPLE, unlike_kind="trained_on_sample")
+        return result
 
     def _evidence(self, member: Member, view: np.ndarray) -> np.ndarray:
         return evidence_picture(member.network, view if view.ndim == 4 else view[None])
@@ -185,9 +199,23 @@ class Engine:
 
 
 def _member(loaded: Loaded, device: torch.device, frames: int | None, faces: int) -> Member:
+    if isinstance(loaded.network, Synchroniser):
+        raise DfdError(
+            f"{loaded.path} measures delays between lips and voice and does not judge: train a detector over it, "
+            f"model=av_anomaly model.base={run_of(loaded.path)}"
+        )
     network = loaded.network.to(device)
     lay_out(network, device)
     return Member(network, loaded.card, ViewOptions.of(loaded.card, network.input, frames, faces), loaded.path)
+
+
+def _listen(
+    network: TalkDetector, pixels: torch.Tensor, sound: np.ndarray, length: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the scores of views of a talking face; nothing is known of distributions there."""
+    heard, own = (torch.from_numpy(values).to(pixels.device) for values in (sound, length))
+    score = network.score(network(pixels, heard, own)).cpu().double().numpy()
+    return score, np.full(len(score), -np.inf)
 
 
 def _check(runs: int, frames: int | None, faces: int, strategy: str | None, ood: str | None) -> None:

@@ -1,13 +1,14 @@
 """Which files a user's paths, folders and patterns stand for."""
 
 import glob
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 
 from dfd.core.errors import DfdError
-from dfd.data.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from dfd.data.kinds import describe_others, sort_files
 
-SUFFIXES = {*IMAGE_SUFFIXES, *VIDEO_SUFFIXES}
+log = logging.getLogger("dfd")
 
 
 def media_files(inputs: Iterable[str | Path]) -> list[Path]:
@@ -21,10 +22,12 @@ def media_files(inputs: Iterable[str | Path]) -> list[Path]:
 def _of_one(text: str) -> list[Path]:
     path = Path(text).expanduser()
     if path.is_dir():
-        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
-        if not inside:
+        inside = sort_files(path)
+        if inside.others:
+            log.warning("%s: %s", text, describe_others(inside.others))
+        if not inside.media:
             raise DfdError(f"input={text}: no video or image in this folder")
-        return inside
+        return inside.media
     if path.exists():
         return [path]
     matches = sorted(Path(match) for match in glob.glob(str(path), recursive=True)) if glob.has_magic(text) else []

@@ -16,7 +16,7 @@ from dfd.core.errors import DfdError
 from dfd.core.manifest import Manifest
 from dfd.core.records import Record
 from dfd.core.run_folder import log_access
-from dfd.data.video import IMAGE_SUFFIXES
+from dfd.data.kinds import is_image
 from dfd.evaluation.pages import render
 from dfd.evaluation.protocol import Protocol
 from dfd.evaluation.report import PREDICTIONS, SAMPLE
@@ -56,7 +56,7 @@ def refuse_uncorruptible(records: Sequence[Record]) -> None:
             f"corruption= changes full frames of videos, of {without.dataset} there are only pictures or faces that "
             "others cut"
         )
-    picture = next((r for r in records if Path(r.path).suffix.lower() in IMAGE_SUFFIXES), None)
+    picture = next((r for r in records if is_image(Path(r.path))), None)
     if picture is not None:
         raise DfdError(f"corruption= needs videos, of {picture.dataset} there are pictures, e.g. {picture.path}")
 

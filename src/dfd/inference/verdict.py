@@ -18,9 +18,9 @@ class ViewScores:
     """What one run saw in one file: a score per view, or the reason why there is none.
 
     `t` is in seconds, `track` is the person that a view shows, `kind` is a stable code of the reason (no_face,
-    decode_error, ...). `ood` is the file's out-of-distribution score where a detector was asked for, and `unlike` says
-    why the run should not answer. `evidence` is a picture (3, H, W) uint8 of what in the highest scoring view speaks
-    for "fake".
+    decode_error, ...). `ood` is the file's out-of-distribution score where a detector was asked for. `unlike` says why
+    the run should not answer, `unlike_kind` with a stable code. `evidence` is a picture (3, H, W) uint8 of what in the
+    highest scoring view speaks for "fake".
     """
 
     t: np.ndarray = field(default_factory=lambda: np.empty(0))
@@ -30,6 +30,7 @@ class ViewScores:
     kind: str = ""
     ood: float | None = None
     unlike: str = ""
+    unlike_kind: str = "out_of_distribution"
     evidence: np.ndarray | None = field(default=None, repr=False)
 
     def pooled(self, strategy: str = "mean") -> float:
@@ -105,9 +106,9 @@ def judge_file(path: Path, views: Sequence[ViewScores], judging: Judging) -> Fil
     probability = None if operating is None else float(operating.calibrate(np.array([score]))[0])
     verdict = (FAKE if score >= judging.threshold else REAL) if operating is None else operating.verdict(score)
     reason, kind = (failed.reason, failed.kind) if failed else ("", "")
-    unlike = next((each.unlike for each in views if each.unlike), "")
+    unlike = next((each for each in views if each.unlike), None)
     if unlike:
-        verdict, reason, kind = INCONCLUSIVE, reason or unlike, kind or "out_of_distribution"
+        verdict, reason, kind = INCONCLUSIVE, reason or unlike.unlike, kind or unlike.unlike_kind
     elif verdict == INCONCLUSIVE and operating is not None and operating.band is not None and not reason:
         low, high = operating.band
         reason = f"its score lies between {low:.3f} and {high:.3f}, where validation found both real and fake"

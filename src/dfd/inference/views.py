@@ -12,10 +12,14 @@ import numpy as np
 from dfd.core.card import Card, Looking
 from dfd.core.errors import DfdError
 from dfd.core.records import InputSpec
-from dfd.data.align import show
+from dfd.data.align import RESIZES, show
+from dfd.data.audio import read_sound
 from dfd.data.crops import Crops
 from dfd.data.images import whole_frames
-from dfd.data.video import IMAGE_SUFFIXES, read_image
+from dfd.data.kinds import is_image
+from dfd.data.sample.mark import is_rendered
+from dfd.data.talk import NotTalking, file_talk_views
+from dfd.data.video import read_image
 from dfd.data.views import pick_views
 from dfd.preprocess.crop import CropOptions, crop_image, crop_video
 from dfd.preprocess.faces import FaceDetector, MtcnnDetector
@@ -27,13 +31,20 @@ DECODER_ERRORS = (ValueError, RuntimeError, AttributeError, OSError, cv2.error)
 
 
 class FileViews(NamedTuple):
-    """The views of one file: pixels (V, 3, S, S) or (V, T, 3, S, S) uint8, times and people (V,); or why none."""
+    """The views of one file: pixels (V, 3, S, S) or (V, T, 3, S, S) uint8, times and people (V,); or why none.
+
+    Those of a talking face have sound (V, samples) and the number of frames that are the file's own, `length` (V,).
+    `rendered` is whether the file belongs to our rendered sample.
+    """
 
     pixels: np.ndarray
     t: np.ndarray
     track: np.ndarray
     reason: str = ""
     kind: str = ""
+    rendered: bool = False
+    sound: np.ndarray | None = None
+    length: np.ndarray | None = None
 
     @classmethod
     def failed(cls, reason: str, kind: str) -> "FileViews":
@@ -90,7 +101,8 @@ class ViewExtractor:
     def __call__(self, path: Path) -> list[FileViews]:
         """Return the views of a file for every run; a file that cannot be read says why."""
         known: dict[str, Crops | FileViews] = {}
-        return [self._of_run(path, options, known) for options in self.options]
+        rendered = is_rendered(path)
+        return [self._of_run(path, options, known)._replace(rendered=rendered) for options in self.options]
 
     def _of_run(self, path: Path, options: ViewOptions, known: dict[str, Crops | FileViews]) -> FileViews:
         key = f"whole {options.views}" if options.crops is None else options.crops.hash
@@ -100,7 +112,7 @@ class ViewExtractor:
         if isinstance(crops, FileViews):
             return crops
         try:
-            return file_views(crops, options)
+            return file_views(crops, options) if options.input.kind != "talk" else talk_views(path, crops, options)
         except DfdError as error:
             return FileViews.failed(str(error), getattr(error, "reason", "unreadable"))
 
@@ -119,9 +131,19 @@ class ViewExtractor:
             return whole_frames(path, options.views)
         self.prepare()
         assert self._detector is not None
-        if path.suffix.lower() in IMAGE_SUFFIXES:
+        if is_image(path):
             return crop_image(read_image(path), options.crops, self._detector)
         return crop_video(path, options.crops, self._detector)
+
+
+def talk_views(path: Path, crops: Crops, options: ViewOptions) -> FileViews:
+    """Return what a run sees and hears of the person who speaks in one file."""
+    sound = read_sound(path)
+    if sound.silent:
+        raise NotTalking(f"the sound of {path} is silent: there is no voice to compare the lips with", "silent")
+    seen, track = file_talk_views(crops, sound.samples, options.input, options.looking.showing)  # type: ignore[arg-type]
+    tracks = np.full(len(seen["t"]), track)
+    return FileViews(seen["pixels"], seen["t"], tracks, sound=seen["sound"], length=seen["length"])
 
 
 def file_views(crops: Crops, options: ViewOptions) -> FileViews:
@@ -133,9 +155,10 @@ def file_views(crops: Crops, options: ViewOptions) -> FileViews:
         members = np.flatnonzero(table["track"] == track)
         chosen.append(pick_views(table, members, options.input, options.views, looking.sampling))
     rows = np.concatenate(chosen)
-    size, showing = options.input.size, looking.showing
-    how = (size,) if options.crops is None else (size, showing.margin, showing.align)
-    shown = np.stack([show(crops.images[row], table, row, *how) for row in rows.ravel()]).transpose(0, 3, 1, 2)
+    size, showing, resize = options.input.size, looking.showing, RESIZES[looking.sampling]
+    margin, align = (None, False) if options.crops is None else (showing.margin, showing.align)
+    pictures = [show(crops.images[row], table, row, size, margin, align, resize) for row in rows.ravel()]
+    shown = np.stack(pictures).transpose(0, 3, 1, 2)
     if options.input.kind == "clip":
         shown = shown.reshape(*rows.shape, *shown.shape[1:])
     first = rows[:, 0]

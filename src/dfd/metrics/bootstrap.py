@@ -5,6 +5,7 @@ often each group was drawn gives the curves of every resample.
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -12,8 +13,9 @@ from scipy.sparse import csr_array
 from dfd.metrics.measures import OfCounts
 from dfd.metrics.ranking import Counts
 
-RESAMPLES = 1000
+RESAMPLES = 500
 KNOTS = 4096  # thresholds of a curve of many groups; with fewer distinct scores it is exact
+COARSE = 1024  # thresholds behind a standard error, which need not be as fine as a curve
 BUNDLES = 10_000  # more groups than this are drawn in random bundles: a sum over bundles varies as one over groups
 BUDGET = 4_000_000  # numbers held at once per matrix
 
@@ -36,15 +38,14 @@ def resample(
     names, member = np.unique(groups, return_inverse=True)
     if len(names) < 2 or resamples < 1:
         return {}
-    random = np.random.default_rng(0)
     if len(names) > BUNDLES:
-        member = random.permutation(len(names))[member] % BUNDLES
+        member = np.random.default_rng(0).permutation(len(names))[member] % BUNDLES
     drawn = min(len(names), BUNDLES)
     sides, thresholds = by_group(labels, scores, member, drawn, knots)
     size = max(1, min(256, BUDGET // max(drawn, len(thresholds))))
     parts = []
     for start in range(0, resamples, size):
-        draws = _draw(random, min(size, resamples - start), drawn)
+        draws = _draws(drawn, min(size, resamples - start), start)
         false, true = (np.cumsum((side @ draws).T, axis=1, dtype=float) for side in sides)
         parts.append({name: metric.of(Counts(false, true, thresholds)) for name, metric in metrics.items()})
         for value in parts[-1].values():
@@ -61,7 +62,7 @@ def deviations(
 ) -> dict[str, float]:
     """Return the standard error of every metric: the standard deviation of its resamples, corrected for few groups."""
     count = len(np.unique(groups))
-    drawn = resample(metrics, labels, scores, groups, resamples=resamples)
+    drawn = resample(metrics, labels, scores, groups, resamples=resamples, knots=COARSE)
     found = {}
     for name in metrics:
         usable = drawn[name][np.isfinite(drawn[name])] if name in drawn else np.empty(0)
@@ -108,8 +109,10 @@ def _counted(bins: np.ndarray, member: np.ndarray, size: tuple[int, int]) -> csr
     return csr_array((number.astype(np.float32), (cells // size[1], cells % size[1])), shape=size)
 
 
-def _draw(random: np.random.Generator, resamples: int, groups: int) -> np.ndarray:
-    """Return how often each group was drawn, (G, B)."""
+@lru_cache(maxsize=4)  # every manipulation against the same reals draws from as many groups
+def _draws(groups: int, resamples: int, start: int) -> np.ndarray:
+    """Return how often each group was drawn, (G, B), in the resamples from `start` on."""
+    random = np.random.default_rng((groups, start))
     drawn = np.empty((groups, resamples), np.float32)
     for column in range(resamples):
         drawn[:, column] = np.bincount(random.integers(0, groups, groups, dtype=np.int32), minlength=groups)

@@ -52,16 +52,6 @@ def blended(delay: np.ndarray, feature: np.ndarray | None, weight: float) -> np.
     return delay if feature is None or not weight else delay + weight * feature
 
 
-def sliding(count: int, length: int, stride: int, first_only: bool = False) -> np.ndarray:
-    """Return where windows of `length` begin so that all of `count` steps are seen; the last ends with the clip.
-
-    `first_only` is what the published code does: nothing beyond the first window counts.
-    """
-    if count <= length or first_only:
-        return np.zeros(1, int)
-    return np.unique(np.append(np.arange(0, count - length + 1, stride), count - length))
-
-
 def pooled(scores: np.ndarray, how: Pool = "mean", k: int = 3) -> float:
     """Return the score of a clip from those of its windows: their mean, the largest, or the mean of the k largest."""
     scores = np.asarray(scores, float)

@@ -67,13 +67,17 @@ def intervals(
 
 def can_err(labels: np.ndarray, groups: np.ndarray) -> dict[Erring, int]:
     """Return how many groups can err: those with reals, those with fakes, the fewer of the two, and all."""
-    reals, fakes = (len(np.unique(groups[labels == label])) for label in (0, 1))
-    return {"all": len(np.unique(groups)), "both": min(reals, fakes), "reals": reals, "fakes": fakes}
+    member = coded(groups)
+    reals, fakes = (int((np.bincount(member[np.asarray(labels) == label]) > 0).sum()) for label in (0, 1))
+    return {"all": int(member.max(initial=-1)) + 1, "both": min(reals, fakes), "reals": reals, "fakes": fakes}
 
 
 def coded(groups: np.ndarray) -> np.ndarray:
     """Return the number of every row's group, 0, 1, ... in the order of their names."""
-    return np.unique(np.asarray(groups), return_inverse=True)[1]
+    groups = np.asarray(groups)
+    if groups.dtype.kind in "iu" and len(groups) and groups.min() == 0 and np.bincount(groups).all():
+        return groups  # coded already
+    return np.unique(groups, return_inverse=True)[1]
 
 
 def left_out(

@@ -33,7 +33,7 @@ def count(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = N
 def rates(counts: Counts) -> tuple[np.ndarray, np.ndarray]:
     """Return false and true positive rates (..., K + 1) from (0, 0) to (1, 1); NaN where a class is missing."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        return tuple(_from_zero(side) / side[..., -1:] for side in counts[:2])  # type: ignore[return-value]
+        return tuple(_from_zero(side) / side[..., -1:] for side in counts[:2])
 
 
 def area(counts: Counts) -> np.ndarray:
@@ -91,10 +91,14 @@ def recall_at(counts: Counts, fpr: float | np.ndarray) -> np.ndarray:
     """
     false, true = rates(counts)
     wanted = np.atleast_1d(np.asarray(fpr, float))
-    rows = false.reshape(-1, false.shape[-1])
     # a rate that is meant to be hit exactly must not be missed by a rounding error
-    last = np.stack([np.searchsorted(row, wanted + 1e-12, side="right") - 1 for row in rows])
-    found = np.take_along_axis(true, last.reshape(*false.shape[:-1], len(wanted)), -1)
+    if len(wanted) < 8:
+        last = np.stack([(false <= rate + 1e-12).sum(-1) - 1 for rate in wanted], -1)
+    else:
+        rows = false.reshape(-1, false.shape[-1])
+        last = np.stack([np.searchsorted(row, wanted + 1e-12, side="right") - 1 for row in rows])
+    last = np.maximum(last, 0).reshape(*false.shape[:-1], len(wanted))  # rates that are NaN stay so below
+    found = np.take_along_axis(true, last, -1)
     found = np.where(np.isnan(false[..., -1:]), np.nan, found)
     return found if np.ndim(fpr) else found[..., 0]
 

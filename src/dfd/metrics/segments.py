@@ -88,7 +88,7 @@ def overlaps(
         raise DfdError("proposals without scores cannot be ranked: give every proposed segment a score")
     submitted = _places(proposals.clip) if preserve_order else None
     order = np.argsort(-np.asarray(proposals.score, float), kind="stable")
-    clip, start, end, score = (np.asarray(column)[order] for column in proposals)  # type: ignore[arg-type]
+    clip, start, end, score = (np.asarray(column)[order] for column in proposals)
     rank = _places(clip) if submitted is None else submitted[order]
     return Overlaps(
         clips=clips,

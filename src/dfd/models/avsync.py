@@ -49,7 +49,7 @@ class FrameConv(nn.Conv3d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve every frame."""
-        return F.conv2d(x, self.weight.squeeze(2), None, self.stride[1:], self.padding[1:])  # type: ignore[arg-type]
+        return F.conv2d(x, self.weight.squeeze(2), None, self.stride[1:], self.padding[1:])
 
 
 class BasicBlock(nn.Module):

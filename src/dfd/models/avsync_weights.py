@@ -77,7 +77,7 @@ def load_strictly(network: AVSync | DelayDecoder | Pca, state: Mapping[str, Tens
             f"{path} does not fit {type(network).__name__}: missing {some(missing)}; unexpected {some(unexpected)}; "
             f"of another shape {some(shapes)}"
         )
-    network.load_state_dict(state)  # type: ignore[arg-type]
+    network.load_state_dict(state)
 
 
 def read_pca(path: Path) -> dict[str, np.ndarray]:

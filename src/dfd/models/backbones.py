@@ -161,7 +161,7 @@ def _cls_attention(attention: Any, tokens: Tensor) -> Tensor:
 
 def check_tokens(network: nn.Module, name: str) -> int:
     """Return how many tokens a ViT with a readable attention classifies from: CLS, and DIST if it was distilled."""
-    attention = getattr(getattr(network, "blocks", [None])[-1], "attn", None)  # type: ignore[index]
+    attention = getattr(getattr(network, "blocks", [None])[-1], "attn", None)
     readable = all(hasattr(attention, part) for part in ("qkv", "q_norm", "k_norm", "scale"))
     if not readable or not getattr(network, "num_prefix_tokens", 0) or hasattr(network, "rope"):
         raise DfdError(f"{name} is no ViT whose CLS attention can be read: take a vit_*, deit_* or dinov2 of timm")

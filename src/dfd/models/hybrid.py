@@ -56,7 +56,7 @@ class Hybrid(Detector):
         super().__init__(spec, f"{origin}; {vit_origin}")
         self.cnn, self.encoder = network, encoder
         width: int = encoder.embed_dim  # type: ignore[assignment]
-        self.fuse = FUSIONS[fusion](network.num_features, width)  # type: ignore[arg-type]
+        self.fuse = FUSIONS[fusion](network.num_features, width)
         self.infer: Infer = infer
         self.distill_token = nn.Parameter(torch.zeros(1, 1, width))
         self.head = nn.Linear(width, logits)

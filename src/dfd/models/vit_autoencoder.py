@@ -75,7 +75,7 @@ class VitAutoencoder(Detector):
     @property
     def evidence(self) -> nn.Module:
         """The norm before the last attention: only the class token counts after it."""
-        return self.backbone.blocks[-1].norm1  # type: ignore[index, union-attr, return-value]
+        return self.backbone.blocks[-1].norm1  # type: ignore[index, union-attr]
 
     def forward_head(self, features: Tensor) -> Tensor:
         """Return logits (N, 1 or 2)."""

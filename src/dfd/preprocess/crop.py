@@ -26,7 +26,8 @@ import numpy as np
 from dfd.core.errors import DfdError
 from dfd.data.align import square
 from dfd.data.crops import CROP_BOX, FACE_BOX, LANDMARKS, Crops, Table
-from dfd.data.video import IMAGE_SUFFIXES, BadVideo, Picture, Video, open_video, read_image
+from dfd.data.kinds import is_image
+from dfd.data.video import BadVideo, Picture, Video, open_video, read_image
 from dfd.preprocess.appearance import describe
 from dfd.preprocess.faces import Detections, FaceDetector, detection_scale
 from dfd.preprocess.scenes import correlation, find_cuts, part, thumbnail
@@ -163,7 +164,7 @@ class Cutting:
 
     def look(self) -> Looking:
         """Decode, ask for faces where they are not known yet, and lay out the table."""
-        if self.path.suffix.lower() in IMAGE_SUFFIXES:
+        if is_image(self.path):
             yield from self._look_at_image(read_image(self.path))
             self.facts["bytes"] = self.path.stat().st_size
             return
@@ -210,7 +211,7 @@ class Cutting:
         """Return the original's table in pixels of this file; none where faces have to be found here."""
         if self.original is None or self.original_size in (None, (width, height)):
             return self.original
-        across, down = self.original_size  # type: ignore[misc]
+        across, down = self.original_size
         if abs(width * down - height * across) > across + down:  # more than rounding a side to whole pixels makes
             self.facts["found_anew"] = True
             return None

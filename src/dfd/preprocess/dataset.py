@@ -16,13 +16,14 @@ from dfd.core.build import Allowed, build
 from dfd.core.errors import DfdError
 from dfd.core.manifest import Manifest, check
 from dfd.core.records import Failure, Record
+from dfd.data.datasets.layout import collected_notes
 
 if TYPE_CHECKING:
     from dfd.preprocess.runner import Engine
 
 log = logging.getLogger("dfd")
 
-SAMPLES = ("ffpp", "celebdf", "dfdc", "cddb", "temporal", "lavdf", "tvil")
+SAMPLES = ("ffpp", "celebdf", "dfdc", "cddb", "temporal", "lavdf", "tvil", "fakeavceleb")
 ONLY_RENDERED = ("temporal",)  # nobody can download these
 
 
@@ -72,6 +73,34 @@ def find_source(data: Mapping[str, Any], data_dir: Path) -> Source:
     return Source(name, root.absolute(), processed.absolute(), sample)
 
 
+def choose_data_dir(data: Mapping[str, Any], candidates: Sequence[Path]) -> Path:
+    """Return the first folder of datasets that holds the crops of a dataset, else the first with its files.
+
+    A run that was copied to another machine, or another checkout, names the folder of the one it was trained on.
+    """
+    sources = [(folder, _source_or_none(data, folder)) for folder in candidates]
+    for holds in (_has_crops, _has_files):
+        for folder, source in sources:
+            if source is not None and holds(source):
+                return folder
+    return candidates[0]
+
+
+def _has_crops(source: Source) -> bool:
+    return any(source.processed.glob("*/manifest.parquet"))
+
+
+def _has_files(source: Source) -> bool:
+    return not source.sample and source.root.is_dir()
+
+
+def _source_or_none(data: Mapping[str, Any], data_dir: Path) -> Source | None:
+    try:
+        return find_source(data, data_dir)
+    except DfdError:
+        return None
+
+
 def prepare_data(
     data: Mapping[str, Any],
     data_dir: Path,
@@ -96,12 +125,25 @@ def prepare_data(
         else:
             options = build({**data["crops"], **(crops or {})}, allow, "crops")
             manifest, failures = prepare(records, source.processed / options.hash, options, engine=engine)
+            if data.get("sound"):
+                manifest, mute = _with_sound(manifest, engine)
+                failures = failures + mute
     if failures:
         log.warning(
             "%d of %d videos of %s could not be used (listed in the report)", len(failures), len(records), source.tag
         )
     failed = {failure.video for failure in failures}
     return Prepared(source, manifest, failures, notes, [record for record in records if record.id in failed])
+
+
+def _with_sound(manifest: Manifest, engine: "Engine | None") -> tuple[Manifest, list[Failure]]:
+    """Decode the sound of every record; return those that have any, and why the others do not."""
+    from dfd.preprocess.runner import Engine
+    from dfd.preprocess.stages import REGISTRY, made_assets, run_stage
+
+    failures = run_stage(REGISTRY["audio"], manifest, engine or Engine())
+    heard = [replace(r, assets={**r.assets, **made_assets(r, manifest.folder)}) for r in manifest.records]
+    return replace(manifest, records=tuple(r for r in heard if "audio" in r.assets)), failures
 
 
 def _with_features(
@@ -132,10 +174,11 @@ def indexed(
             _render(source, data.get("sample") or {})
         elif data.get("fetch"):
             build(data["fetch"], allow, "fetch")(source.root)
-        records = list(build(data["index"], allow, "index")(source.root))
+        with collected_notes() as notes:
+            records = list(build(data["index"], allow, "index")(source.root))
         if not records:
             raise DfdError(f"{source.name}: {source.root} holds no videos")
-        notes = check(records, shared_groups=data["shared_groups"])
+        notes += check(records, shared_groups=data["shared_groups"])
         for note in notes:
             log.warning(note)
         yield source, records, notes
@@ -169,7 +212,9 @@ def _combined(
 def _of_part(record: Record, part: str, folder: Path) -> Record:
     files = {kind: path if kind == "numbering" else (folder / path).as_posix() for kind, path in record.assets.items()}
     original = None if record.original is None else f"{part}/{record.original}"
-    return replace(record, id=f"{part}/{record.id}", group=f"{part}/{record.group}", original=original, assets=files)
+    donor = None if record.donor is None else f"{part}/{record.donor}"
+    group = f"{part}/{record.group}"
+    return replace(record, id=f"{part}/{record.id}", group=group, original=original, assets=files, donor=donor)
 
 
 def _place(data: Mapping[str, Any], name: str, root: Path, sample: bool) -> str:

@@ -14,7 +14,8 @@ from typing import Any
 import pandas as pd
 
 from dfd.core.records import SPLITS, Failure, Record
-from dfd.data.video import IMAGE_SUFFIXES, probe, read_image
+from dfd.data.kinds import IMAGE_SUFFIXES, is_image
+from dfd.data.video import probe, read_image
 from dfd.preprocess.pipeline import write_table
 from dfd.preprocess.runner import Engine, Item, attempt, run
 
@@ -130,7 +131,7 @@ def _refused(video: str, size: int, failure: Failure) -> dict:
 
 
 def _facts(path: Path) -> dict:
-    if path.suffix.lower() in IMAGE_SUFFIXES:
+    if is_image(path):
         height, width = read_image(path).shape[:2]
         return {"frames": 1, "width": width, "height": height}
     return asdict(probe(path))

@@ -15,7 +15,7 @@ from dfd.core.errors import DfdError
 from dfd.core.manifest import Manifest
 from dfd.core.records import Failure, Record
 from dfd.data.crops import CropReader, write_container
-from dfd.data.video import IMAGE_SUFFIXES
+from dfd.data.kinds import is_image
 from dfd.preprocess.asset_files import asset_path, crop_path
 from dfd.preprocess.crop import HELD, CropOptions, Cutting, Looking
 from dfd.preprocess.faces import Detections, FaceDetector, MtcnnDetector
@@ -187,7 +187,7 @@ def _item(folder: Path, record: Record, options: CropOptions, detect_only: bool,
 
 def _chunk(records: Sequence[Record], engine: Engine) -> int:
     """Pictures are small work, and an accelerator wants large batches; a video is enough for a core."""
-    if records and Path(records[0].path).suffix.lower() in IMAGE_SUFFIXES:
+    if records and is_image(Path(records[0].path)):
         return 32
     return 1 if engine.device == "cpu" else 4
 

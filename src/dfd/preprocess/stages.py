@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from dfd.core.build import OWN, Allowed
 from dfd.core.errors import DfdError, did_you_mean
 from dfd.core.manifest import Manifest
 from dfd.core.records import Failure, Record
@@ -36,6 +36,11 @@ class Task:
     target: Path
     device: str = "cpu"
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def media(self) -> Path:
+        """The media file itself."""
+        return Path(self.record.path)
 
     def asset(self, kind: str) -> Path:
         """Return where an asset of the record lies."""
@@ -92,16 +97,18 @@ def register(stage: Stage) -> Stage:
     return stage
 
 
-def plan(chosen: Sequence[str], allow: Allowed = OWN) -> list[Stage]:
-    """Return the chosen stages and those that they need, each after what it needs; a dotted path names a plugin's."""
+def plan(chosen: Sequence[str], plugins: Sequence[str] = ()) -> list[Stage]:
+    """Return the chosen stages and those that they need, each after what it needs; `plugins` may bring their own."""
     if not chosen:
         raise DfdError(f"stages is empty: choose from {', '.join(REGISTRY)}")
+    for plugin in plugins:
+        _import(plugin)  # where it registers its stages
     wanted: dict[str, Stage] = {}
 
     def add(name: str, path: tuple[str, ...]) -> None:
         if name in path:
             raise DfdError(f"stages need each other in a circle: {' -> '.join((*path, name))}")
-        stage = _find(name, allow)
+        stage = _find(name, plugins)
         for needed in stage.needs:
             add(needed, (*path, name))
         wanted.setdefault(stage.name, stage)
@@ -111,18 +118,23 @@ def plan(chosen: Sequence[str], allow: Allowed = OWN) -> list[Stage]:
     return list(wanted.values())
 
 
-def _find(name: str, allow: Allowed) -> Stage:
+def _find(name: str, plugins: Sequence[str]) -> Stage:
     if name in REGISTRY:
         return REGISTRY[name]
-    if "." not in name:
+    module, _, attribute = name.rpartition(".")
+    if not any(f"{module}.".startswith(f"{plugin}.") for plugin in plugins):
         raise DfdError(f"stages={name}: there are {', '.join(REGISTRY)}{did_you_mean(name, REGISTRY)}")
-    package, (module, _, attribute) = name.partition(".")[0], name.rpartition(".")
-    if package not in allow.plugins:
-        raise DfdError(f"stages={name}: name its package too, plugins=[{package}]")
-    stage = getattr(importlib.import_module(module), attribute, None)
+    stage = getattr(_import(module), attribute, None)
     if not isinstance(stage, Stage):
-        raise DfdError(f"stages={name}: that is not a dfd.preprocess.stages.Stage but {type(stage).__name__}")
+        raise DfdError(f"stages={name}: {module} has no dfd.preprocess.stages.Stage of that name")
     return register(stage)
+
+
+def _import(module: str) -> ModuleType:
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise DfdError(f"cannot import {module!r}, which plugins= or stages= names: {error}") from error
 
 
 def run_stage(
@@ -198,6 +210,14 @@ register(Stage("detect", "look for faces, and keep where they are"))
 register(Stage("crop", "cut the faces out", needs=("detect",)))
 register(
     Stage(
+        "audio",
+        "the sound of every video, on the clock of its pictures",
+        suffix=".npy",
+        make=f"{HERE}sound:write_sound",
+    )
+)
+register(
+    Stage(
         "landmarks",
         "five points of the face on every stored crop",
         needs=("crop",),
@@ -220,6 +240,7 @@ register(
         own_crops=True,
     )
 )
+register(Stage("features", "features over time of datasets with forged stretches, see data/features="))
 register(
     Stage("track", "who is in a video, from when to when", needs=("crop",), summarise=f"{HERE}summary:write_tracks")
 )

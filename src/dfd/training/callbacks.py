@@ -154,7 +154,8 @@ class Ema(pl.callbacks.WeightAveraging):
     def __init__(self, decay: float = 0.999) -> None:
         def average(ema: torch.Tensor, now: torch.Tensor, count: torch.Tensor | int) -> torch.Tensor:
             share = min(decay, (1 + int(count)) / (10 + int(count)))
-            return ema * share + now * (1 - share)
+            # rounding would let weights drift that never change: those of a frozen base
+            return torch.where(ema == now, ema, ema * share + now * (1 - share))
 
         super().__init__(use_buffers=True, avg_fn=average)
 

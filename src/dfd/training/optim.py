@@ -15,7 +15,7 @@ def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, 
     spoken_for: list[str] = []
     for prefix, module in network.named_modules():
         if callable(getattr(module, "no_weight_decay", None)) and not prefix.startswith(tuple(spoken_for)):
-            names = module.no_weight_decay()  # type: ignore[operator]
+            names = module.no_weight_decay()
             excepted |= {f"{prefix}.{name}" if prefix else name for name in names}
             spoken_for.append(f"{prefix}." if prefix else "")
     decayed: list[nn.Parameter] = []

@@ -6,8 +6,8 @@ import logging
 import math
 import time
 from collections import defaultdict
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ import torch
 from pytorch_lightning.profilers import Profiler
 from rich.console import Console
 from rich.table import Table
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from dfd.core.memory import peak_bytes
@@ -132,9 +133,16 @@ class StepProfiler(Profiler):
         return Profile(phases, step, steps, self._flops, peak, peak_memory(device), name, self.precision)
 
 
-def flop_counter() -> FlopCounterMode:
-    """Return a counter of FLOPs; torch's own takes a depthwise convolution's backward pass for that of a full one."""
-    return FlopCounterMode(display=False, custom_mapping={torch.ops.aten.convolution_backward: _convolution_backward})
+@contextmanager
+def flop_counter() -> Iterator[FlopCounterMode]:
+    """Count FLOPs, the same on every device and version of torch.
+
+    torch's counter does not see every fused attention (none on CPUs since 2.14), so attention runs as the matrix
+    products that it is; and it takes a depthwise convolution's backward pass for that of a full one.
+    """
+    mapping = {torch.ops.aten.convolution_backward: _convolution_backward}
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False, custom_mapping=mapping) as counter:
+        yield counter
 
 
 def _convolution_backward(

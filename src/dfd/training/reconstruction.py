@@ -67,7 +67,7 @@ class Reconstruction(Classification):
         """Keep the frozen part from drawing dropout or updating statistics."""
         if self.part != "joint":
             self.network.train(self.part == "classifier")
-            self.network.autoencoder.train(self.part == "autoencoder")  # type: ignore[union-attr, operator]
+            self.network.autoencoder.train(self.part == "autoencoder")
 
     def _classification(self, output: Reconstructed, batch: Batch) -> Tensor:
         if output.confidence is None:

@@ -5,17 +5,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import torch
 from torch import Tensor
 
 from dfd.core import delays
 from dfd.core.errors import DfdError
 from dfd.core.predictions import tidy
-from dfd.core.records import Record
-from dfd.core.tensors import Batch, Output, PairBatch, TalkBatch
+from dfd.core.records import Record, TalkInput
+from dfd.core.tensors import Batch, Output, TalkBatch
 from dfd.data.ondevice import OnDevice
 from dfd.metrics.pooling import pool
 from dfd.metrics.ranking import average_precision, roc_auc
-from dfd.models.base import Network
+from dfd.models.base import Network, Synchroniser
+from dfd.training.pair_scoring import PairScoring
 from dfd.training.sequence_scoring import SequenceScoring
 from dfd.training.trained import Trained
 
@@ -83,11 +85,12 @@ class ViewScoring(Trained):
 
 
 class DelayRows(NamedTuple):
-    """Windows of videos as arrays of one length; `probability` (rows, delays)."""
+    """Windows of videos as arrays of one length; `probability` (rows, delays), `loudness` in dB of full scale."""
 
     video: np.ndarray
     t: np.ndarray
     probability: np.ndarray
+    loudness: np.ndarray
 
 
 class TalkScoring(Trained):
@@ -101,79 +104,64 @@ class TalkScoring(Trained):
         return self.network(batch["pixels"], batch["sound"])
 
     def rows_of(self, output: Output, batch: TalkBatch) -> DelayRows:
-        """Return the probabilities of a batch, on the CPU."""
-        video, t = _columns(batch, "video", "t")
-        return DelayRows(video, t, output.logits.float().softmax(1).cpu().double().numpy())
+        """Return the probabilities of the windows of a batch that lie within their clips, on the CPU."""
+        spec, (video, t) = self.network.input, _columns(batch, "video", "t")
+        probability = output.logits.float().softmax(-1).cpu().double()
+        probability = probability[:, None] if probability.ndim == 2 else probability
+        windows = probability.shape[1]
+        seen = spec.frames - windows + 1  # frames of a window
+        inside = torch.arange(windows) + seen <= batch["length"].cpu()[:, None]
+        row, place = (index.numpy() for index in torch.nonzero(inside, as_tuple=True))
+        loudness = _loudness(batch["sound"], spec, seen, windows)[inside].numpy()
+        # rounded, so that a window that two views share is known for one
+        return DelayRows(video[row], (t[row] + place / spec.fps).round(4), probability[inside].numpy(), loudness)
 
     def table(self, rows: DelayRows, records: Sequence[Record]) -> pd.DataFrame:
         """Return the delay table; its columns stand for `network.delays`."""
         shown = [records[video] for video in rows.video]
-        table = pd.DataFrame({"dataset": [r.dataset for r in shown], "video": [r.id for r in shown], "t": rows.t})
+        known = {name: [getattr(r, name) for r in shown] for name in ("dataset", "method", "group", "label")}
+        table = pd.DataFrame({"video": [r.id for r in shown], **known, "t": rows.t, "loudness": rows.loudness})
         table[delays.delay_columns(rows.probability.shape[1])] = rows.probability
         return delays.tidy(table)
 
 
-class PairRows(NamedTuple):
-    """Restored pictures as arrays of one length: peak signal-to-noise ratio in dB, before and after."""
+def _loudness(sound: Tensor, spec: TalkInput, frames: int, windows: int) -> Tensor:
+    """Return the loudness in dB of the sound under each window of each view, (N, W)."""
+    hop = round(spec.sample_rate / spec.fps)
+    own = sound[:, spec.margin * hop :].float().cpu()
+    power = own.unfold(1, frames * hop, hop)[:, :windows].square().mean(2)
+    return 10 * power.clamp(min=1e-10).log10()
 
-    video: np.ndarray
-    t: np.ndarray
-    before: np.ndarray
-    psnr: np.ndarray
 
+class TalkViewScoring(ViewScoring):
+    """A detector of talking faces: one score per view; trained on real videos, it needs no fakes to be validated."""
 
-class PairScoring(Trained):
-    """A restorer: how near the restored picture is to the clean one; validation by the mean PSNR."""
+    needs_both_classes = False
 
-    pictures = ("degraded", "clean")
-    table_file = "restored.parquet"
-    finite = ("psnr",)
-
-    def answer(self, batch: PairBatch) -> Tensor:
-        """Restore the degraded pictures."""
-        return self.network(batch["degraded"])
-
-    def rows_of(self, output: Tensor, batch: PairBatch) -> PairRows:
-        """Return the quality of a batch, on the CPU."""
-        before, after = (psnr(values, batch["clean"]).cpu().numpy() for values in (batch["degraded"], output))
-        video, t = _columns(batch, "video", "t")
-        return PairRows(video, t, before, after)
-
-    def judge(self, rows: PairRows) -> dict[str, float]:
-        """Return the mean PSNR over pictures."""
-        return {"val/psnr": float(rows.psnr.mean())}
-
-    def table(self, rows: PairRows, records: Sequence[Record]) -> pd.DataFrame:
-        """Return a row per picture."""
-        shown = [records[video] for video in rows.video]
-        columns = {"dataset": [r.dataset for r in shown], "video": [r.id for r in shown]}
-        return pd.DataFrame(columns | rows._asdict() | {"video": columns["video"]})
+    def answer(self, batch: TalkBatch) -> Output:  # type: ignore[override]
+        """Show the network the face and the sound under it."""
+        return self.network(batch["pixels"], batch["sound"], batch["length"])
 
 
 SCORING: dict[str, type[Trained]] = {
     "image": ViewScoring,
     "clip": ViewScoring,
     "sequence": SequenceScoring,
-    "talk": TalkScoring,
+    "talk": TalkViewScoring,
     "pair": PairScoring,
 }
 
 
 def scoring_for(network: Network) -> Trained:
     """Return a network behind the loops that score its kind of input, not to be trained."""
-    return SCORING[network.input.kind](network)
-
-
-def psnr(image: Tensor, clean: Tensor, most: float = 100.0) -> Tensor:
-    """Return the peak signal-to-noise ratio (N,) of RGB in [0, 1] in dB, `most` where nothing differs."""
-    error = (image.float().clamp(0, 1) - clean.float()).square().flatten(1).mean(1)
-    return (-10 * error.clamp(min=1e-30).log10()).clamp(max=most)
+    return TalkScoring(network) if isinstance(network, Synchroniser) else SCORING[network.input.kind](network)
 
 
 def prediction_table(rows: Rows, records: Sequence[Record]) -> pd.DataFrame:
     """Turn rows into a prediction table by looking their videos up among the records of the split."""
     shown = [records[video] for video in rows.video]
     attributes = sorted({name for record in records for name in record.attributes})
+    donors = {"donor": [record.donor or record.group for record in shown]} if any(r.donor for r in records) else {}
     return tidy(
         pd.DataFrame(
             {name: [record.attributes.get(name, "unknown") for record in shown] for name in attributes}
@@ -186,7 +174,9 @@ def prediction_table(rows: Rows, records: Sequence[Record]) -> pd.DataFrame:
                 "t": rows.t,
                 "score": rows.score,
                 "raw": rows.raw,
+                "order": rows.video,  # of the dataset's list
             }
+            | donors
         )
     )
 

@@ -25,7 +25,7 @@ def shard(network: nn.Module, mesh: DeviceMesh, least: int = BLOCK) -> None:
     """Shard every large block by itself, so that only one is whole at a time, then what is left together."""
     if isinstance(network, FSDPModule):
         return
-    network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # the only one that can be cut
+    network.to(memory_format=torch.contiguous_format)  # the only one that can be cut
     for block in blocks(network, least):
         fully_shard(block, mesh=mesh)
     fully_shard(network, mesh=mesh)

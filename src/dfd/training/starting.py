@@ -26,7 +26,9 @@ def with_base(tree: dict[str, Any], base: str | None, known: Manifest, allow: Al
     if loaded.card.manifest != known.hash:
         log.warning("%s was trained on other data than what this run calls known", base)
     if looks_at_base:
-        return build(tree, allow, "network", base=loaded.network)
+        built = build(tree, allow, "network", base=loaded.network)
+        built.base_manifest = loaded.card.manifest  # for objectives that need people whom the base has not seen
+        return built
     built = build(without_weights(tree), allow, "network")
     try:
         built.load_state_dict(loaded.network.state_dict())

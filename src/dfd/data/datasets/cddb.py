@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 from dfd.core.errors import DfdError, did_you_mean
 from dfd.core.records import FAKE, REAL, Record
-from dfd.data.video import IMAGE_SUFFIXES
+from dfd.data.kinds import IMAGE_SUFFIXES
 
 LABELS = {"0_real": REAL, "1_fake": FAKE}
 GAN = ("biggan", "cyclegan", "gaugan", "stargan_gf", "stylegan")

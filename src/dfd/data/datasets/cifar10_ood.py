@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from dfd.core.errors import DfdError, did_you_mean
 from dfd.core.records import REAL, Record
-from dfd.data.video import IMAGE_SUFFIXES
+from dfd.data.kinds import IMAGE_SUFFIXES
 
 PICTURES = "pictures"
 # (class of torchvision, arguments) of every split that is used

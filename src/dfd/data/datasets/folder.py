@@ -1,14 +1,17 @@
 """Your own media without a line of code: a tree with `real/` and `fake/`, or a table of paths and labels."""
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from dfd.core.errors import DfdError, did_you_mean
 from dfd.core.records import FAKE, REAL, SPLITS, Record
-from dfd.data.datasets.layout import carve, complete, existing, media
+from dfd.data.datasets.layout import carve, complete, existing, media, note
 
 LABELS = {"real": REAL, "0": REAL, "original": REAL, "fake": FAKE, "1": FAKE, "manipulated": FAKE}
+SEPARATORS, LEAST_SOURCES = ("_", "-", ".", " "), 3
 COLUMNS = ("path", "label", "split", "group", "method", "original", "id")
 
 
@@ -18,7 +21,8 @@ def index(
     """Yield every video and image below `real/` and `fake/`, or below `train/real/`, `test/fake/` and so on.
 
     Folders below `fake/` are methods. Without folders for splits they are carved by a hash of the group: the name of
-    the file, or of it what comes before the first `group_by` (with "_", `anna_02.mp4` belongs to anna).
+    the file, or what comes before the first `group_by` in it (with "_", `anna_02.mp4` belongs to anna). Files of one
+    group are never split, those of two may show one person: without `group_by` a note says so.
     """
     root = existing(Path(root), "folder", "give a folder that holds real/ and fake/ as data.root=")
     splits = [split for split in SPLITS if (root / split).is_dir()]
@@ -34,6 +38,8 @@ def index(
                 group = path.stem.split(group_by)[0] if group_by else path.stem
                 identity = path.relative_to(root).as_posix()
                 records.append(Record(identity, "folder", split, label, str(path), group, method))
+    if group_by is None:
+        _note_groups(records)
     yield from records if splits else _carved(records, val_fraction, test_fraction)
 
 
@@ -56,11 +62,13 @@ def from_csv(
         hint = f", not {unknown[0]!r}{did_you_mean(unknown[0], COLUMNS)}" if unknown else ""
         raise DfdError(f"{root}: the columns are path,label and if you like {','.join(COLUMNS[2:])}{hint}")
     records = list(complete([_row(row, root, line) for line, row in rows], "the table", root, allow_missing))
+    if "group" not in columns:
+        note("groups are files, not people: intervals and splits take every file as independent (column group)")
     yield from records if "split" in columns else _carved(records, val_fraction, test_fraction)
 
 
 def _row(row: Mapping[str, str], root: Path, line: int) -> Record:
-    if None in row or None in row.values():  # type: ignore[comparison-overlap]
+    if None in row or None in row.values():
         raise DfdError(f"{root}:{line}: this row has more or fewer values than there are columns")
     label = LABELS.get(row["label"].strip().lower())
     if label is None:
@@ -74,10 +82,52 @@ def _row(row: Mapping[str, str], root: Path, line: int) -> Record:
     )  # fmt: skip
 
 
-def _carved(records: list[Record], val: float, test: float) -> Iterator[Record]:
-    """Split by group, test first: who is in it stays in it when the share of validation changes."""
-    groups = {record.group for record in records}
-    tested = carve(groups, test)
-    chosen = dict.fromkeys(tested, "test") | dict.fromkeys(carve(groups - tested, val), "val")
+def likely_separator(records: Sequence[Record]) -> tuple[str, int] | None:
+    """Return what may end the name of a person or source in the file names, and how many sources that makes."""
+    stems = {Path(record.path).stem for record in records}
+    found = []
+    for separator in SEPARATORS:
+        sources = Counter(stem.split(separator)[0] for stem in stems if separator in stem)
+        shared = sum(count for count in sources.values() if count > 1)
+        # most files share the beginning of their name with another, and there is more than one beginning
+        if len(sources) >= LEAST_SOURCES and shared > len(stems) / 2:
+            found.append((len({stem.split(separator)[0] for stem in stems}), separator))
+    return (max(found)[1], max(found)[0]) if found else None
+
+
+def _note_groups(records: Sequence[Record]) -> None:
+    """Say that groups are files, and which grouping the names suggest."""
+    text = "groups are files, not people: a person in two files may be in two splits, and intervals are too short"
+    guess = likely_separator(records)
+    if guess is not None:
+        separator, count = guess
+        text += f"; file names suggest {count} sources: data.index.group_by={separator}"
+    note(f"{text} (stages=[leakage] finds near-duplicate faces)")
+
+
+def _carved(records: list[Record], val: float, test: float) -> list[Record]:
+    """Split by group, reals and fakes in the same shares; who is in test stays in it when the share of val changes."""
+    labels: dict[str, set[int]] = {}
     for record in records:
-        yield Record(**{**record.__dict__, "split": chosen.get(record.group, "train")})
+        labels.setdefault(record.group, set()).add(record.label)
+    chosen: dict[str, str] = {}
+    for kind in ({REAL}, {FAKE}, {REAL, FAKE}):
+        groups = {group for group, has in labels.items() if has == kind}
+        tested = carve(groups, test)
+        chosen |= dict.fromkeys(carve(groups - tested, val), "val") | dict.fromkeys(tested, "test")
+    split = [replace(record, split=chosen.get(record.group, "train")) for record in records]
+    _refuse_one_class(split)
+    return split
+
+
+def _refuse_one_class(records: Sequence[Record]) -> None:
+    """Refuse a split that lacks a class, before anything is cut or trained."""
+    for split in SPLITS:
+        counts = Counter(record.label for record in records if record.split == split)
+        if len(counts) == 1:
+            ((label, count),) = counts.items()
+            has, lacks = ("fake", "real") if label == FAKE else ("real", "fake")
+            raise DfdError(
+                f"the {split} split would hold {count} {has} and no {lacks} videos: add {lacks} ones (of at least "
+                "three groups), split by hand into train/ val/ test/, or change data.index.val_fraction, test_fraction"
+            )

@@ -2,28 +2,58 @@
 
 import hashlib
 import json
+import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 from dfd.core.errors import DfdError
 from dfd.core.records import Record
-from dfd.data.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from dfd.data.kinds import describe_others, sort_files
+
+log = logging.getLogger("dfd")
+
+
+_notes: ContextVar[list[str] | None] = ContextVar("notes of an index", default=None)
+
+
+@contextmanager
+def collected_notes() -> Iterator[list[str]]:
+    """Give the list to which an index adds, while it runs, what reports on the dataset must say."""
+    notes: list[str] = []
+    token = _notes.set(notes)
+    try:
+        yield notes
+    finally:
+        _notes.reset(token)
+
+
+def note(text: str) -> None:
+    """Say something about a dataset, in the log and in the reports of whoever prepares it."""
+    notes = _notes.get()
+    if notes is None:
+        log.warning(text)
+    else:
+        notes.append(text)
 
 
 def complete(records: Sequence[Record], title: str, root: Path, allow_missing: bool) -> Iterator[Record]:
-    """Yield the records whose files exist; that some do not is an error unless it is allowed."""
+    """Yield the records whose files exist; missing ones are an error, or a note with their counts if allowed."""
     missing = {record.id for record in records if not Path(record.path).exists()}
-    if missing and not allow_missing:
+    if missing:
         lost = Counter(record.method for record in records if record.id in missing)
         total = Counter(record.method for record in records)
         detail = ", ".join(f"{count} of {total[method]} {method}" for method, count in lost.items())
         first = next(record.path for record in records if record.id in missing)
-        raise DfdError(
-            f"{title} in {root} is not complete: missing are {detail}, for one {first}; "
-            "finish the download, or go on without them with data.index.allow_missing=true"
-        )
+        if not allow_missing:
+            raise DfdError(
+                f"{title} in {root} is not complete: missing are {detail}, e.g. {first}; "
+                "finish the download, or go on without them with data.index.allow_missing=true"
+            )
+        note(f"{title} is not complete: {len(missing)} of {len(records)} files are missing ({detail})")
     yield from (record for record in records if record.id not in missing)
 
 
@@ -49,6 +79,8 @@ def carve(groups: Iterable[str], fraction: float) -> set[str]:
 
 
 def media(folder: Path) -> list[Path]:
-    """Return the videos and images below a folder, in order."""
-    suffixes = {*VIDEO_SUFFIXES, *IMAGE_SUFFIXES}
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
+    """Return the videos and images below a folder, in order; files of other kinds are counted in a warning."""
+    found = sort_files(folder)
+    if found.others:
+        note(f"{folder}: {describe_others(found.others)}")
+    return found.media

@@ -23,14 +23,14 @@ from dfd.core.errors import DfdError
 from dfd.core.records import SPLITS
 from dfd.data.sample.forgeries import FAMILIES, Forgery, Shot
 from dfd.data.sample.heads import draw_face, draw_identity, draw_motion
+from dfd.data.sample.mark import MARK, MARKER
 from dfd.data.sample.scene import compose, draw_scene, shoot
 from dfd.data.sample.sheet import contact_sheet
 from dfd.data.sample.tempo import PERIOD, TEMPORAL, hunting
 
 log = logging.getLogger(__name__)
 
-VERSION = 4  # of the drawings: raise it when they change, and cached samples are rendered anew
-MARKER = "sample.json"
+VERSION = 5  # of the drawings: raise it when they change, and cached samples are rendered anew
 SIZES = {"ffpp": 56, "celebdf": 30, "dfdc": 30, "temporal": 112}  # identities
 STREAMS = {"ffpp": 1, "celebdf": 2, "dfdc": 3, "temporal": 4}  # so that no identity of one is in the other
 
@@ -246,6 +246,7 @@ class Encoders:
     ) -> tuple[av.container.OutputContainer, av.VideoStream]:
         path.parent.mkdir(parents=True, exist_ok=True)
         container = av.open(str(path), "w")
+        container.metadata["comment"] = MARK
         stream = container.add_stream("libx264", rate=Fraction(25))
         stream.width, stream.height = size
         stream.pix_fmt = "yuv420p"

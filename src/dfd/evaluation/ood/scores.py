@@ -26,7 +26,7 @@ def by_video(table: pd.DataFrame) -> pd.DataFrame:
     """Return one row per role and video: means of scores, the majority of right answers."""
     scores = {name: (name, "mean") for name in table.columns if name.startswith(PREFIX) or name in ("score", "right")}
     facts = {name: (name, "first") for name in ("source", "label", "group")}
-    videos = table.groupby(["role", "video"], sort=True).agg(**scores, **facts).reset_index()  # type: ignore[call-overload]
+    videos = table.groupby(["role", "video"], sort=True).agg(**scores, **facts).reset_index()
     return videos.assign(right=videos["right"] > 0.5)
 
 

@@ -171,7 +171,7 @@ class LevelHeads(nn.Module):
 
     def forward(self, x: Tensor, steps: Steps, level: int) -> Tensor:
         """Turn (N, T, channels) into (N, T, outputs)."""
-        first, second, last = self.model[level]["module"]  # type: ignore[index,misc]
+        first, second, last = self.model[level]["module"]  # type: ignore[index]
         return last(second(first(x, steps), steps).transpose(1, 2)).transpose(1, 2)
 
 

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,13 +22,15 @@ FPS = 25.0  # of the frames that extractors look at, whatever the video's own ra
 HERTZ = 16_000  # of the sound, one channel, in [-1, 1]
 
 
-class Flow(Protocol):
+class Flow:
     """Optical flow: two RGB frames to (H, W, 2), how many pixels to go from the first to the second."""
 
     name: str
     identity: Mapping[str, Any]
 
-    def __call__(self, one: np.ndarray, two: np.ndarray) -> np.ndarray: ...
+    def __call__(self, one: np.ndarray, two: np.ndarray) -> np.ndarray:
+        """Return the motion from one frame to the other."""
+        raise NotImplementedError
 
 
 class Frame:
@@ -81,30 +83,30 @@ class Frame:
         return self._made[key]
 
 
-class Extractor(Protocol):
-    """What every extractor has.
+class Extractor:
+    """What every extractor has: `Looks` at pictures, or `Listens`.
 
     `streams` are what it makes, `identity` is all that decides their values (options, a version, the hash of weights).
-    `before` and `after` are the frames, or samples, of context; a row is made for every `stride` of them.
     """
 
     streams: tuple[FeatureFacts, ...]
     identity: Mapping[str, Any]
 
 
-class Looks(Extractor, Protocol):
-    """An extractor of pictures."""
+class Looks(Extractor):
+    """An extractor of pictures: it sees `before` and `after` frames of context, and makes a row for every `stride`."""
 
-    before: int
-    after: int
-    stride: int
+    before: int = 0
+    after: int = 0
+    stride: int = 1
 
     def look(self, frames: Sequence[Frame]) -> dict[str, np.ndarray]:
         """Turn before + n + after frames into n / stride rows (rounded up) of every stream."""
+        raise NotImplementedError
 
 
-class Listens(Extractor, Protocol):
-    """An extractor of sound."""
+class Listens(Extractor):
+    """An extractor of sound: it hears some samples of context, and makes a row for every `hop`."""
 
     samples_before: int
     samples_after: int
@@ -112,6 +114,7 @@ class Listens(Extractor, Protocol):
 
     def listen(self, samples: np.ndarray) -> dict[str, np.ndarray]:
         """Turn before + n + after samples, n a multiple of the hop, into n / hop rows of every stream."""
+        raise NotImplementedError
 
 
 def middle(image: np.ndarray, side: int) -> np.ndarray:

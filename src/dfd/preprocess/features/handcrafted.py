@@ -33,7 +33,7 @@ SOUND_VALUES = STACK * MELS + 3 * CEPSTRA + 2 * STACK
 class HandcraftedPictures(Looks):
     """Statistics of every frame and of how it differs from the two before, over the whole picture."""
 
-    before, after, stride = 2, 0, 1
+    before = 2
 
     def __init__(self) -> None:
         self.streams = (FeatureFacts("video", FPS, PICTURE_VALUES, 0.5 / FPS),)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
@@ -19,7 +20,7 @@ from dfd.preprocess.features.base import Extractor, digest
 from dfd.preprocess.features.extract import described, extract
 from dfd.preprocess.features.files import FeatureFiles
 from dfd.preprocess.features.reduce import reduce_store
-from dfd.preprocess.pipeline import FAILURES, MANIFEST, asset_path, write_table
+from dfd.preprocess.pipeline import FAILURES, MANIFEST, asset_path, in_shard, write_table
 from dfd.preprocess.runner import Engine, Item, attempt, run, writing
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ class FeatureOptions:
         extractors: `_target_` trees by a name of your own; a null leaves one out.
         dtype: of what is written; float16 halves it and costs handcrafted features nothing.
         pca: values to keep of every stream that has more, fitted on training videos; null: all.
-        allow: from which packages extractors may be built.
+        allow: what may be built.
     """
 
     extractors: Mapping[str, Tree]
@@ -66,6 +67,14 @@ def prepare_features(
         write_table([asdict(failure) for failure in failures], folder / FAILURES, list(Failure.__dataclass_fields__))
         manifest.write(folder / MANIFEST)
     return manifest, failures
+
+
+def extract_shard(records: Sequence[Record], folder: Path, options: FeatureOptions, engine: Engine, shard: str) -> str:
+    """Extract one share of a dataset, "i/n", and say how it went; shares may run side by side on several machines."""
+    mine = [record for record in records if in_shard(record, shard)]
+    failures = _extract(mine, open_stores(folder, options), options, engine) if mine else []
+    reasons = ", ".join(f"{n} x {reason}" for reason, n in Counter(f.reason for f in failures).items())
+    return f"shard {shard}: features of {len(mine) - len(failures)} videos, {reasons or 'none failed'}"
 
 
 @dataclass(frozen=True)

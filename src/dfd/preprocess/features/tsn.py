@@ -24,8 +24,6 @@ class TsnFeatures(Looks):
         device: where the network runs.
     """
 
-    stride = 1
-
     def __init__(self, weights: str, flow: Flow | None = None, batch: int = 16, device: str = "cpu") -> None:
         network, channels = tsn(weights)
         self._network, self._moves = network.to(device), channels != 3

@@ -3,33 +3,19 @@
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 
-from dfd.cli.app import prepare
 from dfd.core.build import build
-from dfd.core.configs import config_dir
 from dfd.core.errors import DfdError
+from dfd.core.records import input_from_dict, input_to_dict
 from dfd.data.overlay import strip
 from dfd.models.explain import evidence_maps
+from tests.toys import is_detector, names, toy_model
 
-MODELS = sorted(path.stem for path in (config_dir() / "model").glob("[!_]*.yaml"))
-SMALL = ["size=32"]
-B0, VIT_TI = "tf_efficientnet_b0.ns_jft_in1k", "vit_tiny_patch16_224.augreg_in21k_ft_in1k"
-HYBRID = [f"cnn={B0}", f"vit={VIT_TI}", "size=64", "depth=2"]
-TOY = {"hybrid": HYBRID, "efficientnet_b7": ["size=64", f"architecture={B0}"]}
-TOY |= {"vit": SMALL, "deit": SMALL, "probe": SMALL, "vit_autoencoder": SMALL, "tall": ["variant=micro"]}
+MODELS = [name for name in names("model") if is_detector(f"model={name}")]
 
 
 def toy(name):
-    prepare()
-    whole = name != "abnormality"  # which has the size of the run that it looks at
-    with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        small = [f"model.network.{override}" for override in TOY.get(name, ["size=64"])] if whole else []
-        cfg = compose("train", [f"model={name}", *small])
-    tree = OmegaConf.to_container(cfg.model.network)
-    tree |= {} if whole else {"base": toy("unet_scorer")}
-    return tree | ({"pretrained": False} if "pretrained" in tree else {})
+    return toy_model(f"model={name}")["network"]
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -38,8 +24,7 @@ def test_contract(name):
     tree = toy(name)
     network = build(tree).train()
     spec = network.input
-    shape = (4, 3, spec.size, spec.size) if spec.kind == "image" else (4, spec.frames, 3, spec.size, spec.size)
-    pixels = torch.rand(shape)
+    pixels = torch.rand(4, *spec.shape)
 
     output = network(pixels)
     assert output.logits.shape[0] == output.features.shape[0] == 4
@@ -60,6 +45,10 @@ def test_contract(name):
         torch.testing.assert_close(twin(pixels).logits, network(pixels).logits)
         head = network.forward_head(network(pixels).features)
         torch.testing.assert_close(head, network(pixels).logits)
+        torch.testing.assert_close(network.logits(pixels), network(pixels).logits)
+        torch.testing.assert_close(network.folded()(pixels).logits, network(pixels).logits)
+    assert network.saved_parts() <= set(network.state_dict())
+    assert input_from_dict(input_to_dict(spec)) == spec
 
 
 @pytest.mark.parametrize("logits", [1, 2])
@@ -85,13 +74,12 @@ def test_every_model_can_be_explained(name):
     torch.manual_seed(0)
     network = build(toy(name)).eval()
     spec = network.input
-    if name == "abnormality":  # what it looks at gets no gradient
+    if network.looks_at_base:  # its base gets no gradient
         with pytest.raises(DfdError, match="cannot be explained"):
-            evidence_maps(network, torch.rand(2, 3, spec.size, spec.size))
+            evidence_maps(network, torch.rand(2, *spec.shape))
         return
-    shape = (2, 3, spec.size, spec.size) if spec.kind == "image" else (2, spec.frames, 3, spec.size, spec.size)
     with torch.inference_mode():  # as prediction calls it
-        maps = evidence_maps(network, torch.rand(shape))
+        maps = evidence_maps(network, torch.rand(2, *spec.shape))
     assert maps.shape[:2] == (2, spec.frames)
     assert ((maps >= 0) & (maps <= 1)).all()
     assert not maps.requires_grad

@@ -45,6 +45,7 @@ def prepare() -> None:
     register()
     OmegaConf.register_new_resolver("best_precision", _best_precision, replace=True)
     OmegaConf.register_new_resolver("best_fused", _best_fused, replace=True)
+    OmegaConf.register_new_resolver("config_groups", config_groups, replace=True)
     OmegaConf.register_new_resolver("sweep_folder", sweep_folder, replace=True)
     OmegaConf.register_new_resolver("sweep_name", lambda given, date: given or date, replace=True)
 
@@ -74,9 +75,19 @@ def command(name: str, task: Task, other: Callable[[Sequence[str]], str | None] 
     return main
 
 
+def config_groups(*names: str) -> str:
+    """Return the configuration groups that a command uses, with their choices, for its help."""
+    folders = {name: config_dir() / name for name in names}
+    choices = {
+        name: ", ".join(sorted(path.stem for path in folder.glob("*.yaml") if not path.stem.startswith("_")))
+        for name, folder in folders.items()
+    }
+    return "\n".join(f"{name}: {choice}" for name, choice in choices.items()) or "none: every value is a key"
+
+
 def sweep_folder(number: int, overrides: str, longest: int = 100) -> str:
     """Name the folder of one job of a sweep: its number and overrides, which a hash stands for where they are cut."""
-    name = f"{number}_{re.sub(r'[^A-Za-z0-9_.,=+-]', '-', overrides)}"
+    name = f"{number}_{re.sub(r'[^A-Za-z0-9_.+-]', '-', overrides)}"
     if len(name) <= longest:
         return name
     digest = hashlib.sha256(overrides.encode()).hexdigest()[:8]
@@ -164,7 +175,7 @@ def _best_precision() -> str:
 
 
 def _best_fused(precision: str) -> bool:
-    """Fused optimisers unscale gradients of half precision themselves, which leaves no time to clip them."""
+    """Fused optimisers unscale gradients of mixed precision themselves; Lightning then refuses to clip them."""
     import torch
 
-    return torch.cuda.is_available() and precision != "16-mixed"
+    return torch.cuda.is_available() and not precision.endswith("-mixed")

@@ -147,13 +147,14 @@ def _prepare(cfg: DictConfig, subject: Subject, called: Invocation) -> "tuple[Pr
     """Prepare the dataset, cut and looked at as in the run's own validation unless the user says otherwise."""
     from dfd.preprocess.dataset import find_source, prepare_data
 
-    data_cfg, data_dir = _data(cfg, subject, called), _data_dir(cfg, subject.saved, called)
+    data_cfg = _data(cfg, subject, called)
     if data_cfg["name"] in (cfg.roots or {}):
         data_cfg["root"] = cfg.roots[data_cfg["name"]]
     if subject.loaded.network.input.kind == "talk":
         from dfd.cli.evaluate_talk import listening
 
         data_cfg = listening(data_cfg, subject.saved)
+    data_dir = _data_dir(cfg, subject.saved, called, data_cfg)
     allow = allowed(cfg.plugins)
     check(data_cfg, allow, "data")
     source = find_source(data_cfg, data_dir)
@@ -182,9 +183,14 @@ def _data(cfg: DictConfig, subject: Subject, called: Invocation) -> dict[str, An
     return OmegaConf.to_container(node, resolve=True)  # type: ignore[return-value]
 
 
-def _data_dir(cfg: DictConfig, saved: DictConfig | None, called: Invocation) -> Path:
-    given = any(key.startswith("paths.data_dir") for key in called.typed)
-    return Path(cfg.paths.data_dir if given or saved is None else saved.paths.data_dir)
+def _data_dir(cfg: DictConfig, saved: DictConfig | None, called: Invocation, data: dict[str, Any]) -> Path:
+    """Return the folder of datasets: the user's, else whichever of this place's and the run's holds the dataset."""
+    from dfd.preprocess.dataset import choose_data_dir
+
+    here = Path(cfg.paths.data_dir)
+    if saved is None or any(key.startswith("paths.data_dir") for key in called.typed):
+        return here
+    return choose_data_dir(data, [here, Path(saved.paths.data_dir)])
 
 
 def _report_ood(cfg: DictConfig, subject: Subject, called: Invocation) -> float:
@@ -198,7 +204,7 @@ def _report_ood(cfg: DictConfig, subject: Subject, called: Invocation) -> float:
         raise DfdError(f"{loaded.path} stands alone: posthoc= needs the run folder, which says what the run knows")
     known: dict[str, Any] = OmegaConf.to_container(saved.data, resolve=True)  # type: ignore[assignment]
     given = None if cfg.data.name is None else OmegaConf.to_container(cfg.data, resolve=True)
-    data_dir = _data_dir(cfg, saved, called)
+    data_dir = _data_dir(cfg, saved, called, known)
     both = id_and_ood(known, data_dir, allowed(cfg.plugins), called, given, loaded.card.crops)  # type: ignore[arg-type]
     return report_ood(loaded, both, cfg)
 

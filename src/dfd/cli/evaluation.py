@@ -16,6 +16,7 @@ EVALUATORS = {
     "clip": "dfd.cli.evaluate_views",
     "talk": "dfd.cli.evaluate_talk",
     "sequence": "dfd.cli.evaluate_segments",
+    "pair": "dfd.cli.evaluate_pairs",
 }
 
 

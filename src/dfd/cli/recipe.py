@@ -41,8 +41,24 @@ def training_hash(folder: Path) -> str | None:
     if not (folder / FILE).is_file():
         return None
     _, config = _read(folder)
-    told = json.dumps({key: config.get(key) for key in TRAINING}, sort_keys=True, default=str)
-    return hashlib.sha256(told.encode()).hexdigest()[:8]
+    settings = json.dumps({key: config.get(key) for key in TRAINING}, sort_keys=True, default=str)
+    return hashlib.sha256(settings.encode()).hexdigest()[:8]
+
+
+def differences(folder: Path, cfg: DictConfig) -> list[str]:
+    """Return the keys of training in which a run folder's recipe and a composed configuration differ."""
+    if not (folder / FILE).is_file():
+        return []
+    before, now = (_flat({key: config.get(key) for key in TRAINING}) for config in (_read(folder)[1], _plain(cfg)))
+    return sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        found |= _flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
+    return found
 
 
 def primary(arguments: Sequence[str]) -> str | None:

@@ -42,8 +42,8 @@ def train(cfg: DictConfig, called: Invocation) -> float:
     changed = scale_down(cfg, called) if source.sample and not cfg.run else {}
     if source.sample:
         log.warning(banner(cfg.data.title, source, changed))
-    folder = runs.run_folder(cfg, f"{source.tag}_{cfg.model.name}", called)
     composed = copy.deepcopy(cfg)
+    folder = runs.run_folder(cfg, f"{source.tag}_{cfg.model.name}", called)
     plain = _checked(cfg, folder)
     # prepare
     data_dir, allow = Path(plain["paths"]["data_dir"]), allowed(plain["plugins"])
@@ -52,12 +52,12 @@ def train(cfg: DictConfig, called: Invocation) -> float:
     if plain["model"].get("outliers"):
         prepared = outliers_for(known, plain, data_dir, allow)
     resume = checkpoint_to_resume(plain, folder, prepared)
-    # build
-    text = runs.open_folder(folder, cfg)
-    write_recipe(folder, composed, called)
+    # build, and only then leave a folder: a start that fails leaves none
     started = time.time()
     training = assemble(plain, prepared, known)
     trainer, watched = make_trainer(plain, called)
+    text = runs.open_folder(folder, cfg)
+    write_recipe(folder, composed, called)
     facts = _facts(plain, prepared, training, folder, called) | {"config": text, "scaled_down": changed}
     if trainer.is_global_zero:
         start_notes(folder, facts)
@@ -90,6 +90,11 @@ def _checked(cfg: DictConfig, folder: Path) -> "Plain":
         OmegaConf.update(cfg, f"paths.{key}", str(Path(cfg.paths[key]).absolute()))
     plain: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
     check_device(plain["trainer"])
+    if not str(plain["metric"]).startswith(("val/", "train/")):
+        raise DfdError(f"metric={plain['metric']}: logged numbers begin with val/ or train/, e.g. metric=val/auc")
+    epochs = plain["trainer"].get("max_epochs")
+    if isinstance(epochs, int) and epochs < 1 and epochs != -1:
+        raise DfdError(f"trainer.max_epochs={epochs}: expected 1 or more (-1: until it is stopped)")
     check(plain, allowed(cfg.plugins))
     check_teacher(plain)
     Protocol.of(plain["eval"])

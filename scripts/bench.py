@@ -9,6 +9,7 @@ from pathlib import Path
 
 from benches.compute import infer, tall, train
 from benches.evaluation import evaluate
+from benches.features import features
 from benches.figure import Figure, machine
 from benches.growth import index, loading
 from benches.loader import augment, loader
@@ -17,6 +18,7 @@ from benches.predict import predict
 from benches.preprocess import preprocess
 from benches.serve import serve
 from benches.storage import storage
+from benches.talk import talk
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -36,7 +38,9 @@ BENCHES: dict[str, Callable[[Path], Iterable[Figure]]] = {
         memory,
         index,
         tall,
+        features,
         serve,
+        talk,
     )
 }
 

@@ -47,6 +47,9 @@ def predict(cfg: DictConfig, _: Invocation | None = None) -> float:
     run = run_of(engine.members[0].path)
     folder = Path(cfg.output) if cfg.output else run / "predict" / time.strftime("%Y%m%d-%H%M%S")
     verdicts = write_results(results, folder)
+    draw_talk(results, folder)
+    if cfg.original_files:
+        write_original_files(results, folder)
     show(results, engine.judging, folder)
     if not any(result.count for result in results):
         raise DfdError(f"none of the {len(files)} file(s) could be judged: see the reasons above")
@@ -64,6 +67,35 @@ def _judge_all(results: "Iterable[FileResult]", total: int) -> "list[FileResult]
     columns = TextColumn("judging"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=Console(stderr=True)) as progress:
         return list(progress.track(results, total=total))
+
+
+def draw_talk(results: "Sequence[FileResult]", folder: Path) -> None:
+    """Draw the panels of talking faces that were explained, and a page with the clips beside them."""
+    from dfd.inference.results import explained_name
+
+    entries = []
+    for position, result in enumerate(results):
+        windows = result.views[0].windows
+        if windows is None or not len(windows):
+            continue
+        from dfd.evaluation.talk_panels import draw_panels
+
+        words = f"score {result.score:.3f}, {result.verdict}"
+        name = folder / f"{explained_name(position, result)}_panels.png"
+        entries.append((result.path, draw_panels(windows, name, result.path.name, words), words))
+    if entries:
+        from dfd.evaluation.talk_panels import panel_page
+
+        log.info("panels: %s", panel_page(entries, folder))
+
+
+def write_original_files(results: "Sequence[FileResult]", folder: Path) -> None:
+    """Write `output.log` and `testing_scores.npy` as the code of AVAD does: a score per file, in the given order."""
+    import numpy as np
+
+    np.save(folder / "testing_scores.npy", np.array([result.score for result in results]))
+    lines = [f"{result.path} {result.score}" for result in results]
+    (folder / "output.log").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def show(results: "Sequence[FileResult]", judging: "Judging", folder: Path) -> None:

@@ -9,20 +9,39 @@ from pathlib import Path
 
 from benches.compute import infer, tall, train
 from benches.evaluation import evaluate
+from benches.features import features
 from benches.figure import Figure, machine
 from benches.growth import index, loading
 from benches.loader import augment, loader
 from benches.memory import memory
 from benches.predict import predict
 from benches.preprocess import preprocess
+from benches.serve import serve
 from benches.storage import storage
+from benches.talk import talk
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
 BENCHES: dict[str, Callable[[Path], Iterable[Figure]]] = {
     bench.__name__: bench
-    for bench in (preprocess, predict, loader, augment, loading, train, infer, evaluate, storage, memory, index, tall)
+    for bench in (
+        preprocess,
+        predict,
+        loader,
+        augment,
+        loading,
+        train,
+        infer,
+        evaluate,
+        storage,
+        memory,
+        index,
+        tall,
+        features,
+        serve,
+        talk,
+    )
 }
 
 

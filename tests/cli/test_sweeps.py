@@ -235,7 +235,7 @@ def test_long_names_of_jobs_are_told_apart():
     names = {sweep_folder(0, f"{long}_seed={seed}") for seed in (1, 2)}
     assert len(names) == 2
     assert {len(name) for name in names} == {100}
-    assert sweep_folder(3, "seed=1") == "3_seed=1"
+    assert sweep_folder(3, "seed=1") == "3_seed-1"
 
 
 def test_starts_that_were_stopped_are_no_deaths(tmp_path):

@@ -16,6 +16,7 @@ from dfd.data.datasets import deeperforensics, dfdc, dfdc_preview, ffpp, folder,
 from dfd.data.datasets.layout import collected_notes
 from dfd.data.readers import FrameFolder, open_crops
 from dfd.data.views import FaceViews, Visit
+from dfd.preprocess.dataset import choose_data_dir, find_source
 
 
 def touch(root: Path, *names: str) -> None:
@@ -309,3 +310,14 @@ def test_what_is_missing_is_counted_where_it_is_allowed(tmp_path):
     with collected_notes() as notes:
         assert len(list(folder.from_csv(path, allow_missing=True))) == 1
     assert notes == ["the table is not complete: 2 of 3 files are missing (2 of 2 fake)"]
+
+
+def test_a_dataset_is_looked_for_where_its_crops_are(tmp_path):
+    here, there = tmp_path / "here", tmp_path / "there"
+    data = {"name": "celebdf", "variant": "", "title": "Celeb-DF"}
+    assert choose_data_dir(data, [here, there]) == here
+    touch(there / "celebdf", "List_of_testing_videos.txt")
+    assert choose_data_dir(data, [here, there]) == there
+    touch(find_source(data, here).processed, "0123abcd/manifest.parquet")
+    assert choose_data_dir(data, [here, there]) == here
+    assert choose_data_dir({"name": "nowhere", "title": "nowhere"}, [here, there]) == here

@@ -48,6 +48,7 @@ def sandbox():
         yield sandbox
 
 
+@pytest.mark.slow
 def test_every_file_gets_an_answer_or_a_reason(tmp_path, sandbox):
     files = hostile_media(tmp_path)
     assert len(files) >= 60

@@ -1,12 +1,16 @@
 """Picking frames, tracks, interpolation, cutting: pure functions, and MTCNN once for real."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
 from dfd.core.errors import DfdError
+from dfd.data.align import TEMPLATE, template
 from dfd.preprocess.crop import (
     CropOptions,
     Cutting,
@@ -92,6 +96,15 @@ def test_two_people_stay_two_tracks_and_the_larger_is_the_main_one():
     assert second.boxes[0].tolist() == [10, 10, 40, 40]
     assert link({0: face(0, 0, confidence=0.5)}, 0.9) == []
     assert main_tracks([], (300, 200)) == []
+
+
+def test_many_looks_at_one_moment_count_for_that_moment():
+    """Looks crowd where a face comes and goes; somebody seen all the time is the main one nevertheless."""
+    often = {t: face(200, 0, 50) for t in (100, 101, 102, 103)}
+    seen = {0: face(0, 0), 100: both(often[100], face(0, 0)), 101: often[101], 102: often[102], 103: often[103]}
+    seen |= {200: face(0, 0), 300: face(0, 0)}
+    tracks = link(seen, 0.9)
+    assert main_tracks(tracks, (300, 200), looks=sorted(seen))[0].frames == [0, 100, 200, 300]
 
 
 def test_the_most_central_face_can_be_the_main_one():
@@ -309,3 +322,13 @@ def test_view_options_do_not_change_what_is_stored():
     assert CropOptions(view_margin=0.1, align=True).hash == CropOptions().hash
     with pytest.raises(DfdError, match=r"stored crops reach only 0\.3"):
         CropOptions(view_margin=0.5)
+
+
+def test_the_preset_shows_faces_where_deepfakebench_shows_them():
+    """Its template: ArcFace's points, a margin of (scale - 1) / 2 on each side, scale 1.3, 256 pixels."""
+    scale, size = 1.3, 256
+    margin = size * (scale - 1) / 2
+    theirs = (TEMPLATE * size / 112 + margin) * size / (size + 2 * margin)
+    np.testing.assert_allclose(template(size, 0.3), theirs)
+    preset = OmegaConf.load(Path(__file__).parents[2] / "configs" / "crops" / "deepfakebench.yaml")
+    assert CropOptions(**preset).view_margin == pytest.approx(scale - 1)

@@ -20,10 +20,14 @@ from dfd.cli.invocation import Invocation
 from dfd.cli.schema import ROOT_KEYS, register
 from dfd.cli.sweeps.jobs import Taken, run_job
 from dfd.core.configs import config_dir
-from dfd.core.errors import DfdError, Stopped, did_you_mean
+from dfd.core.errors import DfdError, Incomplete, Stopped, did_you_mean
 from dfd.core.process_group import is_first
+from dfd.core.text import printable
 
 log = logging.getLogger("dfd")
+
+# exit statuses of every command; 0: all was done, 1: a fault of ours, with its traceback
+REFUSED, INCOMPLETE, INTERRUPTED = 2, 3, 130
 
 Task = Callable[[DictConfig, Invocation], Any]
 
@@ -45,6 +49,7 @@ def prepare() -> None:
     register()
     OmegaConf.register_new_resolver("best_precision", _best_precision, replace=True)
     OmegaConf.register_new_resolver("best_fused", _best_fused, replace=True)
+    OmegaConf.register_new_resolver("config_groups", config_groups, replace=True)
     OmegaConf.register_new_resolver("sweep_folder", sweep_folder, replace=True)
     OmegaConf.register_new_resolver("sweep_name", lambda given, date: given or date, replace=True)
 
@@ -69,14 +74,24 @@ def command(name: str, task: Task, other: Callable[[Sequence[str]], str | None] 
                 raise
             _leave(f"{error}: leave a group out with ~group (no logger: ~logger callbacks.learning_rate=null)")
         except KeyboardInterrupt as stop:
-            _leave(str(stop) or "interrupted")
+            _leave(str(stop) or "interrupted", INTERRUPTED)
 
     return main
 
 
+def config_groups(*names: str) -> str:
+    """Return the configuration groups that a command uses, with their choices, for its help."""
+    folders = {name: config_dir() / name for name in names}
+    choices = {
+        name: ", ".join(sorted(path.stem for path in folder.glob("*.yaml") if not path.stem.startswith("_")))
+        for name, folder in folders.items()
+    }
+    return "\n".join(f"{name}: {choice}" for name, choice in choices.items()) or "none: every value is a key"
+
+
 def sweep_folder(number: int, overrides: str, longest: int = 100) -> str:
     """Name the folder of one job of a sweep: its number and overrides, which a hash stands for where they are cut."""
-    name = f"{number}_{re.sub(r'[^A-Za-z0-9_.,=+-]', '-', overrides)}"
+    name = f"{number}_{re.sub(r'[^A-Za-z0-9_.+-]', '-', overrides)}"
     if len(name) <= longest:
         return name
     digest = hashlib.sha256(overrides.encode()).hexdigest()[:8]
@@ -98,6 +113,8 @@ def _guard(task: Task, cfg: DictConfig) -> Any:
         if not is_first():  # all processes stop together, one says so
             raise SystemExit(0) from stopped
         _leave(_message(stopped))
+    except Incomplete as error:
+        _leave(_message(error), INCOMPLETE)
     except (DfdError, OmegaConfBaseException) as error:
         _leave(_message(error))
 
@@ -150,9 +167,10 @@ def _explain(error: Exception) -> str:
     return f"{line}{hint}; --help lists the groups, --cfg job every key"
 
 
-def _leave(message: str) -> None:
-    sys.stderr.write(f"error: {message}\n")
-    raise SystemExit(2)
+def _leave(message: str, status: int = REFUSED) -> None:
+    word = "note" if status == INCOMPLETE else "error"
+    sys.stderr.write(f"{word}: {printable(message)}\n")
+    raise SystemExit(status)
 
 
 def _best_precision() -> str:
@@ -164,7 +182,7 @@ def _best_precision() -> str:
 
 
 def _best_fused(precision: str) -> bool:
-    """Fused optimisers unscale gradients of half precision themselves, which leaves no time to clip them."""
+    """Fused optimisers unscale gradients of mixed precision themselves; Lightning then refuses to clip them."""
     import torch
 
-    return torch.cuda.is_available() and precision != "16-mixed"
+    return torch.cuda.is_available() and not precision.endswith("-mixed")

@@ -11,6 +11,7 @@ from dfd.cli.words import read_words
 from dfd.core.errors import DfdError
 
 if TYPE_CHECKING:
+    from dfd.inference.engine import Engine
     from dfd.inference.verdict import FileResult
 
 HELP = """dfd-scan FOLDER run=outputs/demo                   judge all videos and images of a folder, into results/
@@ -34,6 +35,8 @@ class Options:
         workers: files that are decoded at a time; null: one per core.
         seconds: that decoding one file may take.
         memory: bytes that decoding one file may take.
+        deblur: false; true: faces are judged restored as well; auto: only where they are blurred.
+        restorer: run of a restorer (model=deblur), for deblur=.
     """
 
     run: list[str] = field(default_factory=list)
@@ -43,6 +46,8 @@ class Options:
     workers: int | None = None
     seconds: float = 120.0
     memory: int = 2 * 2**30
+    deblur: str = "false"
+    restorer: str | None = None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -73,12 +78,28 @@ def _scan(words: Sequence[str]) -> int:
 
     files = media_files(inputs)
     engine = Engine.load(options.run, options.device, faces=options.faces)
-    settings = {"run": [str(Path(run).absolute()) for run in options.run], "faces": options.faces}
+    if options.deblur not in ("auto", "true", "false"):
+        raise DfdError(f"deblur={options.deblur}: allowed are auto, true, false")
+    if options.deblur != "false":
+        engine = _twice(engine, options)
+    settings = {
+        "deblur": [options.deblur, options.restorer],
+        "run": [str(Path(run).absolute()) for run in options.run],
+        "faces": options.faces,
+    }
     out = Scan(Path(options.out), settings)
     limits = Limits(options.seconds, options.memory)
     lines = scan(files, engine, out, options.workers, limits, _track)
     sys.stderr.write(f"{len(lines)} files: {out.folder / 'index.html'}\n")
     return exit_status(lines)
+
+
+def _twice(engine: "Engine", options: Options) -> "Engine":
+    from dfd.inference.restoring import Restoring, TwiceEngine
+
+    if options.restorer is None:
+        raise DfdError("deblur= needs restorer=: a run of python train.py model=deblur")
+    return TwiceEngine(engine, Restoring.load(options.restorer, options.device), options.deblur)
 
 
 def _track(results: "Iterable[FileResult]", total: int) -> "Iterable[FileResult]":

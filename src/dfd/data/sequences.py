@@ -13,7 +13,7 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from dfd.core.errors import DfdError
-from dfd.core.records import FAKE, STREAMS, FeatureStream, Record, Segment, SequenceInput
+from dfd.core.records import FAKE, STREAMS, FeatureStream, Record, Segment, SequenceInput, Stream
 from dfd.data.features import FeatureFacts, Source
 from dfd.data.views import Visit
 
@@ -95,7 +95,7 @@ class SequenceViews(Dataset[SequenceView]):
         streams = {name: self._stream(source, record, windows, mask) for name, source in self.sources.items()}
         if random is not None and self.augment is not None:
             streams = _changed(streams, mask, self.augment, random)
-        seen = [visible(record.segments, window) for window in windows]
+        seen = [self._shown(visible(record.segments, window), streams) for window in windows]
         return SequenceView(
             streams=streams,
             mask=mask,
@@ -111,6 +111,18 @@ class SequenceViews(Dataset[SequenceView]):
         rows, facts = source.read(record), source.facts
         values = [on_grid(rows, facts.rate, facts.start, window.start, self.input) for window in windows]
         return np.where(mask[:, None], np.stack(values), np.float32(0))
+
+    def _shown(self, segments: list[Segment], streams: Mapping[str, np.ndarray]) -> list[Segment]:
+        """Return the stretches that the streams can still show: of a blanked modality nothing can be found."""
+        blank = {
+            modality
+            for modality in ("video", "audio")
+            if (named := [n for n, source in self.sources.items() if source.facts.modality == modality])
+            and not any(streams[name].any() for name in named)
+        }
+        other: dict[str, Stream] = {"video": "audio", "audio": "video"}
+        kept = [segment for segment in segments if segment.stream not in blank]
+        return [s._replace(stream=other[min(blank)]) if s.stream == "both" and blank else s for s in kept]
 
     def _random_window(self, video: int, random: np.random.Generator) -> Window:
         """Choose a part of a record; of a fake, one that shows a forged stretch if any of the tries does."""

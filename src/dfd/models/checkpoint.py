@@ -1,7 +1,8 @@
 """Checkpoints that say what they hold: a constructor tree, an input, weights; read without Hydra and pickle."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,15 @@ from dfd.core.errors import DfdError
 from dfd.core.records import input_from_dict, input_to_dict
 from dfd.core.run_folder import find_checkpoint
 from dfd.models.base import Network
+from dfd.models.untrusted import (
+    LEFT_OUT,
+    Budget,
+    network_weights,
+    offline,
+    plain_values,
+    read_archive,
+    uninitialised,
+)
 
 CARD = "dfd"
 BASE = "base_hash"  # in a card: the hash of the frozen weights that a checkpoint leaves out
@@ -33,38 +43,53 @@ class Loaded:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint of ours without running code from it."""
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise DfdError(f"no checkpoint at {path}") from None
-    except Exception as error:  # truncated zip, foreign pickle, plain text: torch raises a different type for each
-        reason = " ".join(str(error).split())[:160]
-        raise DfdError(
-            f"{path} is damaged or not a checkpoint of dfd ({reason}); copy it again, or train again"
-        ) from error
-    if not isinstance(checkpoint, dict) or CARD not in checkpoint:
-        raise DfdError(f"{path} is a checkpoint, but not one of dfd: it does not say which network it holds")
-    return checkpoint
+    """Read a checkpoint of ours without running code from it; any other file is named in the error."""
+    checkpoint = read_archive(path)
+    if CARD not in checkpoint:
+        names = ", ".join(str(name)[:40] for name in list(checkpoint)[:3]) or "nothing"
+        raise DfdError(f"{path} is a checkpoint, but not one of dfd: it holds {names} and does not name its network")
+    return checkpoint | {CARD: plain_values(checkpoint[CARD], path)}
 
 
 def load_network(run: Path, allow: Allowed = NETWORKS) -> Loaded:
-    """Rebuild a run's network from its checkpoint alone, strictly: every weight fits or it is an error."""
+    """Rebuild a run's network from its checkpoint alone, strictly: every weight fits or it is an error.
+
+    The file may be a stranger's: it builds networks only, none larger than its weights, and fetches nothing.
+    """
     path = find_checkpoint(run)
     checkpoint = read_checkpoint(path)
-    card = Card.of(checkpoint[CARD])
-    state = {k.removeprefix(PREFIX): v for k, v in checkpoint["state_dict"].items() if k.startswith(PREFIX)}
-    network: Network = build(card.network, allow, "network")
+    with _understood(path):
+        card = Card.of(checkpoint[CARD])
+        state = network_weights(checkpoint, path)
+        tree = uninitialised(card.network, allow, path)
+        more = LEFT_OUT if asks(tree, "base_left_out", allow) else 0
+        with offline(), Budget(state.values(), f"{path}: the network that it names", more):
+            network: Network = build(tree, allow, "network")
+        expected = input_from_dict(card.input)
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:300]
         raise DfdError(f"the weights in {path} do not fit {card.network['_target_']}: {reason}") from error
     check_base(card.base_hash, network, path)
-    if network.input != input_from_dict(card.input):
+    if network.input != expected:
         raise DfdError(f"{path}: the network was trained on {card.input} but is now built for {network.input}")
     network.initialised_from = card.initialised_from
     return Loaded(network.eval(), card, path)
+
+
+@contextmanager
+def _understood(path: Path) -> Iterator[None]:
+    """Turn whatever a malformed description upsets into one line."""
+    try:
+        yield
+    except DfdError as error:
+        raise DfdError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
+    except MemoryError as error:
+        raise DfdError(f"{path}: the network that it names needs more memory than there is") from error
+    except Exception as error:  # a constructor's, on arguments that nobody would give it
+        reason = " ".join(str(error).split())[:200]
+        raise DfdError(f"{path}: no network can be built as it describes ({type(error).__name__}: {reason})") from error
 
 
 def save_network(path: Path, network: Network, tree: Mapping[str, Any], **facts: Any) -> None:

@@ -56,6 +56,8 @@ class Prepared:
 def find_source(data: Mapping[str, Any], data_dir: Path) -> Source:
     """Decide between the given root, the usual place, and the sample."""
     name = data["name"]
+    if Path(name).name != name or name in ("", ".", ".."):  # from the file of a run folder, perhaps
+        raise DfdError(f"data.name={name!r} is not the plain name of a dataset")
     if data.get("parts"):
         parts = [find_source(part, data_dir) for part in data["parts"].values()]
         return Source(name, data_dir.absolute(), parts[0].processed.parent, any(part.sample for part in parts))
@@ -71,6 +73,34 @@ def find_source(data: Mapping[str, Any], data_dir: Path) -> Source:
     place = _place(data, name, root.absolute(), sample)
     processed = Path(data["processed"]) if data.get("processed") else data_dir / "processed" / place
     return Source(name, root.absolute(), processed.absolute(), sample)
+
+
+def choose_data_dir(data: Mapping[str, Any], candidates: Sequence[Path]) -> Path:
+    """Return the first folder of datasets that holds the crops of a dataset, else the first with its files.
+
+    A run that was copied to another machine, or another checkout, names the folder of the one it was trained on.
+    """
+    sources = [(folder, _source_or_none(data, folder)) for folder in candidates]
+    for holds in (_has_crops, _has_files):
+        for folder, source in sources:
+            if source is not None and holds(source):
+                return folder
+    return candidates[0]
+
+
+def _has_crops(source: Source) -> bool:
+    return any(source.processed.glob("*/manifest.parquet"))
+
+
+def _has_files(source: Source) -> bool:
+    return not source.sample and source.root.is_dir()
+
+
+def _source_or_none(data: Mapping[str, Any], data_dir: Path) -> Source | None:
+    try:
+        return find_source(data, data_dir)
+    except DfdError:
+        return None
 
 
 def prepare_data(
@@ -184,7 +214,9 @@ def _combined(
 def _of_part(record: Record, part: str, folder: Path) -> Record:
     files = {kind: path if kind == "numbering" else (folder / path).as_posix() for kind, path in record.assets.items()}
     original = None if record.original is None else f"{part}/{record.original}"
-    return replace(record, id=f"{part}/{record.id}", group=f"{part}/{record.group}", original=original, assets=files)
+    donor = None if record.donor is None else f"{part}/{record.donor}"
+    group = f"{part}/{record.group}"
+    return replace(record, id=f"{part}/{record.id}", group=group, original=original, assets=files, donor=donor)
 
 
 def _place(data: Mapping[str, Any], name: str, root: Path, sample: bool) -> str:

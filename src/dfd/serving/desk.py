@@ -46,6 +46,8 @@ class Desk:
 
     def _take(self, key: Key, received: Received, request: str | None) -> Taken:
         options = {"suffix": received.suffix, **_options(received.fields)}
+        if "deblur" in options and self.settings.restorer is None:
+            raise Problem("invalid", "deblur: this server restores nothing, its operator gave it no restorer=")
         known = self._known(key, received, options, request)
         if known is not None:
             return Taken(known, False)

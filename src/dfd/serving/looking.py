@@ -15,6 +15,7 @@ import numpy as np
 
 from dfd.evaluation.operating import Operating
 from dfd.inference.engine import Engine
+from dfd.inference.restoring import Restoring, Second, judge_restored
 from dfd.inference.sandbox import Limits, OverLimit, Sandbox
 from dfd.inference.verdict import FAKE, INCONCLUSIVE, NOT_JUDGED, REAL, FileResult, ViewScores
 from dfd.inference.views import FileViews, ViewExtractor
@@ -62,10 +63,11 @@ class Looker:
     Args:
         engines: by the name of the run.
         settings: bounds, and how many files are decoded at a time.
+        restoring: restores faces, for jobs that ask for it.
     """
 
-    def __init__(self, engines: Mapping[str, Engine], settings: Settings) -> None:
-        self.engines, bounds = dict(engines), settings.bounds
+    def __init__(self, engines: Mapping[str, Engine], settings: Settings, restoring: Restoring | None = None) -> None:
+        self.engines, self.restoring, bounds = dict(engines), restoring, settings.bounds
         options = [member.options for engine in engines.values() for member in engine.members]
         limits = Limits(bounds.seconds, bounds.memory)
         self._probe = Sandbox(Probe(bounds), Facts, 1, Limits(min(30.0, bounds.seconds), bounds.memory))
@@ -81,18 +83,19 @@ class Looker:
             engine = Engine.load(run, settings.device, faces=settings.faces)
             engine.explain = can_be_explained(engine.members[0].network)
             engines[name] = engine
-        return cls(engines, settings)
+        return cls(engines, settings, Restoring.load(settings.restorer, settings.device) if settings.restorer else None)
 
     def about(self) -> dict[str, Any]:
         """Describe the runs, as pages and the API show them."""
         return {name: _about(engine) for name, engine in self.engines.items()}
 
-    def look(self, path: Path, report: Report) -> tuple[dict[str, Any], Artifacts]:
+    def look(self, path: Path, report: Report, deblur: str = "false") -> tuple[dict[str, Any], Artifacts]:
         """Judge a file; raises NotJudged where no run can.
 
         Args:
             path: the file.
             report: takes stage, share done, and an estimate of the seconds left.
+            deblur: auto, true or false: whether restored faces are judged as well.
         """
         clock, seconds = time.monotonic(), {}
         report("probing", 0.02, None)
@@ -104,7 +107,7 @@ class Looker:
         seconds["decoding"], clock = _lap(clock)
         self._learn(facts, seconds["decoding"])
         report("inference", 0.7, 0.2 * expected)
-        runs, artifacts = self._judge(path, views)
+        runs, artifacts = self._judge(path, views, deblur)
         seconds["inference"], clock = _lap(clock)
         report("reporting", 0.95, 0.0)
         return _result(facts, runs, seconds), artifacts
@@ -134,14 +137,17 @@ class Looker:
         except OverLimit as error:
             raise NotJudged(_without(path, str(error)), error.reason) from error
 
-    def _judge(self, path: Path, views: list[FileViews]) -> tuple[list[dict[str, Any]], Artifacts]:
-        runs, artifacts, at = [], {}, 0
+    def _judge(self, path: Path, views: list[FileViews], deblur: str) -> tuple[list[dict[str, Any]], Artifacts]:
+        runs, at = [], 0
+        artifacts: dict[str, Any] = {}
         for number, (name, engine) in enumerate(self.engines.items()):
             seen = views[at : at + len(engine.members)]
             at += len(engine.members)
             with self._network:
                 result = engine.decide(path, seen)
+                second = judge_restored(engine, path, seen, self.restoring, deblur) if self.restoring else None
             told = _run(name, engine, result, path)
+            told["restored"] = _second(second, result) if second and deblur != "false" else None
             told["artifacts"] = _pictures(number, result, seen[0], artifacts)
             runs.append(told)
         failed = next((run["reason"] for run in runs if run["reason"]), None)
@@ -194,6 +200,15 @@ def _run(name: str, engine: Engine, result: FileResult, path: Path) -> dict[str,
         "out_of_distribution": _number(result.views[0].ood),
         "warnings": about["warnings"],
     }
+
+
+def _second(second: Second, first: FileResult) -> dict[str, Any]:
+    """Return what restoring changed; the verdict on the file as it is stays the verdict."""
+    told: dict[str, Any] = {"sharpness": second.sharpness, "verdict": None, "score": None, "change": None}
+    if second.result is None:
+        return told
+    change = _number(second.result.score - first.score)
+    return told | {"verdict": second.result.verdict, "score": _number(second.result.score), "change": change}
 
 
 def _people(seen: ViewScores) -> list[dict[str, Any]]:

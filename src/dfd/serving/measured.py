@@ -17,7 +17,7 @@ class Measured:
     def __init__(self, settings: Settings, store: Store) -> None:
         self._settings, self._store = settings, store
         self.registry = CollectorRegistry()
-        self.registry.register(self)  # type: ignore[arg-type]
+        self.registry.register(self)
         labels = ("method", "route", "status")
         self._requests = Counter("dfd_requests", "Requests.", labels, registry=self.registry)
         self._seconds = Histogram("dfd_request_seconds", "Until the answer began.", ("route",), registry=self.registry)

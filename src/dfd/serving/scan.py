@@ -13,6 +13,7 @@ import pandas as pd
 
 from dfd.core.errors import DfdError
 from dfd.inference.engine import Engine
+from dfd.inference.restoring import TwiceEngine
 from dfd.inference.results import verdict_row
 from dfd.inference.sandbox import Limits
 from dfd.inference.verdict import FAKE, INCONCLUSIVE, NOT_JUDGED, REAL, FileResult
@@ -83,7 +84,7 @@ def scan(
     keys = {path: _key(path) for path in files}
     waiting = [path for path in files if keys[path] not in known]
     for result in track(engine.judge_all(waiting, workers, limits), len(waiting)):
-        line = {"key": keys[result.path], **_line(result)}
+        line = {"key": keys[result.path], **_line(result), **_restored(engine, result)}
         known[line["key"]] = line
         out.add(line)
     lines = [known[keys[path]] for path in files]
@@ -106,6 +107,17 @@ def _line(result: FileResult) -> dict[str, Any]:
         for rows in [seen.track == person]
     ]
     return {**row, "people": people}
+
+
+def _restored(engine: Engine, result: FileResult) -> dict[str, Any]:
+    """Return what the file looks like restored, where that was asked for."""
+    if not isinstance(engine, TwiceEngine):
+        return {}
+    second = engine.second.pop(result.path, None)
+    if second is None or second.result is None:
+        return {"sharpness": second and second.sharpness, "restored_verdict": None, "restored_score": None}
+    told = second.result
+    return {"sharpness": second.sharpness, "restored_verdict": told.verdict, "restored_score": told.score}
 
 
 def _key(path: Path) -> str:

@@ -71,6 +71,7 @@ class Settings:
         decoders: files that one worker decodes at a time; null: one per core.
         device: auto, cpu, cuda, cuda:1, mps.
         faces: people of a video that are looked at.
+        restorer: run of a restorer (model=deblur), for jobs that ask for deblurring; null: none can.
         keep_days: how long results stay; uploads go as soon as they were judged.
         beat: seconds between signs of life of a worker; one silent for four is taken for dead.
         bounds: of a file.
@@ -88,8 +89,9 @@ class Settings:
     decoders: int | None = None
     device: str = "auto"
     faces: int = 4
+    restorer: str | None = None
     keep_days: float = 7.0
-    beat: float = 3.0
+    beat: float = 5.0
     bounds: Bounds = field(default_factory=Bounds)
     traffic: Traffic = field(default_factory=Traffic)
 
@@ -144,7 +146,7 @@ class Settings:
     def fingerprint(self) -> str:
         """Return what results depend on beside the file: the weights, as files, and the options of looking."""
         weights = []
-        for run in self.run:
+        for run in [*self.run, *([self.restorer] if self.restorer else [])]:
             path = find_checkpoint(Path(run))
             status = path.stat()
             weights.append([str(path), status.st_size, status.st_mtime_ns])

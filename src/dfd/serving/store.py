@@ -174,7 +174,7 @@ class Store:
     def _jobs(self, *where: Any, limit: int | None = None) -> list[Job]:
         query = sa.select(*COLUMNS).where(*where).order_by(JOBS.c.created.desc(), JOBS.c.id).limit(limit)
         with self.engine.connect() as connection:
-            return [_job(row._mapping) for row in connection.execute(query)]
+            return [_job(dict(row._mapping)) for row in connection.execute(query)]
 
     # what happens to a job -------------------------------------------------------------------------------------------
 

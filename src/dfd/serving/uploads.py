@@ -3,7 +3,6 @@
 import hashlib
 import os
 import secrets
-import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -14,8 +13,9 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 
-from dfd.inference.media import SUFFIXES
+from dfd.data.kinds import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from dfd.serving.problems import Problem
+from dfd.serving.processes import is_alive
 
 LONGEST_NAME = 200
 FIELD = 10_000  # bytes of a form's field that is not a file
@@ -46,7 +46,7 @@ class Received:
     def suffix(self) -> str:
         """What the name ends with, where that is the suffix of a medium."""
         suffix = PurePosixPath(self.name).suffix.lower()
-        return suffix if suffix in SUFFIXES else ""
+        return suffix if suffix in (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES) else ""
 
     def write(self, data: bytes) -> None:
         """Take a chunk."""
@@ -178,10 +178,5 @@ def clean_spool(folder: Path) -> None:
     """Remove what servers of this machine left that were killed while they received."""
     for left in folder.glob("*-*"):
         process = left.name.partition("-")[0]
-        if process.isdigit() and not Path(f"/proc/{process}").exists():
+        if process.isdigit() and not is_alive(int(process)):
             left.unlink(missing_ok=True)
-
-
-def room(folder: Path) -> int:
-    """Return the bytes that are free."""
-    return shutil.disk_usage(folder).free

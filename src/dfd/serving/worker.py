@@ -16,6 +16,7 @@ import sqlalchemy.exc
 
 from dfd.serving.artifacts import RESULT, SCORES, scores_csv
 from dfd.serving.looking import Looker, NotJudged
+from dfd.serving.processes import is_alive
 from dfd.serving.queue import Claims, Queue
 from dfd.serving.settings import Settings
 from dfd.serving.storage import Storage
@@ -84,19 +85,15 @@ class Worker:
     def finish(self, id: str, outcome: dict[str, Any]) -> None:
         """Note how a job ended, and let its file go."""
         job = self.store.job(id)
-        if job is None:  # erased while it was looked at
-            self.storage.erase(f"uploads/{id}")
-            self.storage.erase(f"results/{id}")
-            return
-        done = "verdict" in outcome and job.state in (RUNNING, DONE)
-        if done and job.state == RUNNING:
+        if job is not None and job.state == RUNNING and "verdict" in outcome:
             result = json.loads(b"".join(self.storage.chunks(f"{job.results}/{RESULT}")))
             self.store.finish(id, DONE, result=result, verdict=result["verdict"], progress=1.0)
         if "code" in outcome:
             self.store.finish(id, FAILED, code=outcome["code"], detail=outcome["detail"], verdict="not judged")
         self.storage.erase(f"uploads/{id}")
-        if not done:  # cancelled meanwhile, too
-            self.storage.erase(job.results)
+        job = self.store.job(id)
+        if job is None or job.state != DONE:  # erased or cancelled meanwhile, or not judged
+            self.storage.erase(f"results/{id}")
         log.info("job %s ended: %s", id, outcome.get("code") or "judged")
 
     def _outcome(self, job: Job, folder: Path) -> dict[str, Any]:
@@ -104,7 +101,7 @@ class Worker:
             self.store.progress(job.id, stage, share, None if left is None else time.time() + left)
 
         path = self.storage.fetch(job.upload, folder)
-        result, artifacts = self.looker.look(path, report)
+        result, artifacts = self.looker.look(path, report, job.options.get("deblur", "false"))
         artifacts[SCORES] = scores_csv(result).encode()
         result["artifacts"] = sorted([*artifacts, RESULT])
         artifacts[RESULT] = json.dumps(result, indent=2).encode()
@@ -142,16 +139,8 @@ def clean_scratch(folder: Path) -> None:
     """Remove what workers of this machine left that were killed."""
     for left in folder.glob("*-*-*"):
         process = left.name.split("-")[-2]
-        if not process.isdigit() or not _alive(int(process)):
+        if not process.isdigit() or not is_alive(int(process)):
             shutil.rmtree(left, ignore_errors=True)
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except OSError:
-        return False
-    return process != os.getpid()
 
 
 def run_worker(settings: Settings, lifeline: Any = None) -> None:

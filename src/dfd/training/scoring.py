@@ -12,11 +12,12 @@ from dfd.core import delays
 from dfd.core.errors import DfdError
 from dfd.core.predictions import tidy
 from dfd.core.records import Record, TalkInput
-from dfd.core.tensors import Batch, Output, PairBatch, TalkBatch
+from dfd.core.tensors import Batch, Output, TalkBatch
 from dfd.data.ondevice import OnDevice
 from dfd.metrics.pooling import pool
 from dfd.metrics.ranking import average_precision, roc_auc
 from dfd.models.base import Network, Synchroniser
+from dfd.training.pair_scoring import PairScoring
 from dfd.training.sequence_scoring import SequenceScoring
 from dfd.training.trained import Trained
 
@@ -142,43 +143,6 @@ class TalkViewScoring(ViewScoring):
         return self.network(batch["pixels"], batch["sound"], batch["length"])
 
 
-class PairRows(NamedTuple):
-    """Restored pictures as arrays of one length: peak signal-to-noise ratio in dB, before and after."""
-
-    video: np.ndarray
-    t: np.ndarray
-    before: np.ndarray
-    psnr: np.ndarray
-
-
-class PairScoring(Trained):
-    """A restorer: how near the restored picture is to the clean one; validation by the mean PSNR."""
-
-    pictures = ("degraded", "clean")
-    table_file = "restored.parquet"
-    finite = ("psnr",)
-
-    def answer(self, batch: PairBatch) -> Tensor:
-        """Restore the degraded pictures."""
-        return self.network(batch["degraded"])
-
-    def rows_of(self, output: Tensor, batch: PairBatch) -> PairRows:
-        """Return the quality of a batch, on the CPU."""
-        before, after = (psnr(values, batch["clean"]).cpu().numpy() for values in (batch["degraded"], output))
-        video, t = _columns(batch, "video", "t")
-        return PairRows(video, t, before, after)
-
-    def judge(self, rows: PairRows) -> dict[str, float]:
-        """Return the mean PSNR over pictures."""
-        return {"val/psnr": float(rows.psnr.mean())}
-
-    def table(self, rows: PairRows, records: Sequence[Record]) -> pd.DataFrame:
-        """Return a row per picture."""
-        shown = [records[video] for video in rows.video]
-        columns = {"dataset": [r.dataset for r in shown], "video": [r.id for r in shown]}
-        return pd.DataFrame(columns | rows._asdict() | {"video": columns["video"]})
-
-
 SCORING: dict[str, type[Trained]] = {
     "image": ViewScoring,
     "clip": ViewScoring,
@@ -193,16 +157,11 @@ def scoring_for(network: Network) -> Trained:
     return TalkScoring(network) if isinstance(network, Synchroniser) else SCORING[network.input.kind](network)
 
 
-def psnr(image: Tensor, clean: Tensor, most: float = 100.0) -> Tensor:
-    """Return the peak signal-to-noise ratio (N,) of RGB in [0, 1] in dB, `most` where nothing differs."""
-    error = (image.float().clamp(0, 1) - clean.float()).square().flatten(1).mean(1)
-    return (-10 * error.clamp(min=1e-30).log10()).clamp(max=most)
-
-
 def prediction_table(rows: Rows, records: Sequence[Record]) -> pd.DataFrame:
     """Turn rows into a prediction table by looking their videos up among the records of the split."""
     shown = [records[video] for video in rows.video]
     attributes = sorted({name for record in records for name in record.attributes})
+    donors = {"donor": [record.donor or record.group for record in shown]} if any(r.donor for r in records) else {}
     return tidy(
         pd.DataFrame(
             {name: [record.attributes.get(name, "unknown") for record in shown] for name in attributes}
@@ -215,7 +174,9 @@ def prediction_table(rows: Rows, records: Sequence[Record]) -> pd.DataFrame:
                 "t": rows.t,
                 "score": rows.score,
                 "raw": rows.raw,
+                "order": rows.video,  # of the dataset's list
             }
+            | donors
         )
     )
 

@@ -151,8 +151,8 @@ def _drawing(file: Any, proposals: pd.DataFrame, truth: Truth) -> str:
     known = truth.stretches[(truth.stretches["video"] == file.video) & (truth.stretches["dataset"] == file.dataset)]
     return timeline(
         float(file.duration),
-        [Stretch(p.start, p.end, p.score, p.stream) for p in found.itertuples()],  # type: ignore[arg-type]
-        [Stretch(s.start, s.end, 1.0, s.stream) for s in known.itertuples()],  # type: ignore[arg-type]
+        [Stretch(p.start, p.end, p.score, p.stream) for p in found.itertuples()],
+        [Stretch(s.start, s.end, 1.0, s.stream) for s in known.itertuples()],
         title=str(file.video),
     )
 

@@ -1,7 +1,7 @@
 """The base of the networks with a pyramid of points: streams in, scores and boundaries of every point out."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -24,6 +24,9 @@ from dfd.models.localisation.pyramid import (
     ranges,
 )
 
+STILL = 0.1  # of a channel's variance in the training set: what is added to that in a clip
+Standard = Literal["none", "train", "clip"]
+
 
 class Encoded(NamedTuple):
     """What a backbone and its neck make of a sequence: features (N, T_l, C) of every level.
@@ -37,15 +40,20 @@ class Encoded(NamedTuple):
 
 
 class Standardise(nn.Module):
-    """Centres and scales every channel by statistics of the training set, which `fit` is given; as it is before."""
+    """Centres and scales every channel by statistics of the training set, which `fit` is given; as it is before.
+
+    With `per_clip`, then by the clip's own over time: a forged stretch differs from the rest of its clip, whoever is
+    shown. Channels that hardly change in a clip are not blown up.
+    """
 
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, per_clip: bool) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(channels))
         self.register_buffer("scale", torch.ones(channels))
+        self.per_clip = per_clip
 
     def fit(self, mean: Tensor, deviation: Tensor) -> None:
         """Take the mean and the standard deviation of every channel, (C,)."""
@@ -54,15 +62,25 @@ class Standardise(nn.Module):
 
     def forward(self, x: Tensor, steps: Steps) -> Tensor:
         """Standardise (N, T, C); steps outside the video are zero."""
-        return (x - self.mean) * self.scale * steps.weight
+        x = (x - self.mean) * self.scale * steps.weight
+        return instance_norm(x, steps, STILL) if self.per_clip else x
+
+
+def instance_norm(x: Tensor, steps: Steps, eps: float = 1e-5) -> Tensor:
+    """Standardise every channel of every sample over the steps within its video, (N, T, C)."""
+    count = steps.weight.sum(1, keepdim=True).clamp(min=1)
+    mean = (x * steps.weight).sum(1, keepdim=True) / count
+    variance = ((x - mean).square() * steps.weight).sum(1, keepdim=True) / count
+    return (x - mean) * (variance + eps).rsqrt() * steps.weight
 
 
 class PyramidLocaliser(Localiser):
     """Streams of features on one grid to scores and boundaries of the points of a pyramid.
 
-    A subclass gives `encode`. With `standardise`, features are centred and scaled first, which those that are not
-    normalised need. `quality` adds a head that foretells the IoU of a point's segment, `bins` > 0 makes boundaries
-    distributions over that many strides, `attribute` adds a head that says which stream was forged.
+    A subclass gives `encode`. With `standardise`, features are centred and scaled first, by the training set, or then
+    also by their clip. `input_dropout` blanks whole channels in training. `quality` adds a head that foretells the IoU
+    of a point's segment, `bins` > 0 makes boundaries distributions over that many strides, `attribute` adds a head that
+    says which stream was forged.
     """
 
     def __init__(
@@ -78,7 +96,8 @@ class PyramidLocaliser(Localiser):
         head_kernel: int = 3,
         classes: int = 1,
         prior: float = 0.01,
-        standardise: bool = False,
+        standardise: Standard = "none",
+        input_dropout: float = 0.0,
         quality: bool = False,
         bins: int = 0,
         attribute: bool = False,
@@ -87,7 +106,10 @@ class PyramidLocaliser(Localiser):
         super().__init__(SequenceInput(named(streams), length, rate), initialised_from)
         self.levels, self.bins = levels, bins
         self.reach = ranges(levels, first_range)
-        self.standardise = Standardise(self.channels) if standardise else None
+        if standardise not in get_args(Standard):
+            raise DfdError(f"standardise={standardise!r}: choose one of {', '.join(get_args(Standard))}")
+        self.standardise = None if standardise == "none" else Standardise(self.channels, standardise == "clip")
+        self.input_dropout = nn.Dropout1d(input_dropout)
         self.cls_head = ClassHead(width, head_width, classes, head_layers, head_kernel, prior)
         make = DistributionHead if bins else OffsetHead
         self.reg_head = make(width, head_width, levels, head_layers, head_kernel, bins)
@@ -127,6 +149,7 @@ class PyramidLocaliser(Localiser):
         x = self.joined(streams) * steps[0].weight
         if self.standardise is not None:
             x = self.standardise(x, steps[0])
+        x = self.input_dropout(x.transpose(1, 2)).transpose(1, 2)
         return self.heads(self.encode(x, steps), steps)
 
     def joined(self, streams: Mapping[str, Tensor]) -> Tensor:

@@ -21,7 +21,7 @@ from dfd.core.errors import DfdError
 from dfd.core.records import FeatureStream
 from dfd.models.localisation.actionformer import ConvTransformer
 from dfd.models.localisation.layers import ChannelNorm, CrossBlock, MaskedConv, Pointwise, Steps
-from dfd.models.localisation.localiser import Encoded, PyramidLocaliser, l1
+from dfd.models.localisation.localiser import Encoded, PyramidLocaliser, instance_norm, l1
 from dfd.models.localisation.pyramid import Neck
 from dfd.models.localisation.pyramid import neck as make_neck
 
@@ -41,14 +41,9 @@ class MaskedConvTranspose(nn.Module):
         return self.conv(x.transpose(1, 2)).transpose(1, 2) * steps.weight
 
 
-def instance_norm(x: Tensor, steps: Steps | None = None, eps: float = 1e-5) -> Tensor:
+def normalised(x: Tensor, steps: Steps | None) -> Tensor:
     """Standardise every channel of every sample over time, (N, T, C); over the steps within the video if given."""
-    if steps is None:
-        return F.instance_norm(x.transpose(1, 2), eps=eps).transpose(1, 2)
-    count = steps.weight.sum(1, keepdim=True).clamp(min=1)
-    mean = (x * steps.weight).sum(1, keepdim=True) / count
-    variance = ((x - mean).square() * steps.weight).sum(1, keepdim=True) / count
-    return (x - mean) * (variance + eps).rsqrt() * steps.weight
+    return F.instance_norm(x.transpose(1, 2)).transpose(1, 2) if steps is None else instance_norm(x, steps)
 
 
 class Down(nn.Module):
@@ -61,7 +56,7 @@ class Down(nn.Module):
 
     def forward(self, x: Tensor, steps: Steps) -> Tensor:
         """Convolve, standardise, activate."""
-        return F.leaky_relu(instance_norm(self.conv_block(x, steps), steps if self.masked else None), SLOPE)
+        return F.leaky_relu(normalised(self.conv_block(x, steps), steps if self.masked else None), SLOPE)
 
 
 class Up(nn.Module):
@@ -75,7 +70,7 @@ class Up(nn.Module):
     def forward(self, x: Tensor, steps: Steps) -> Tensor:
         """Convolve, and unless linear standardise and activate."""
         x = self.conv_transpose(x, steps)
-        return x if self.linear else F.leaky_relu(instance_norm(x, steps if self.masked else None), SLOPE)
+        return x if self.linear else F.leaky_relu(normalised(x, steps if self.masked else None), SLOPE)
 
 
 class DeepInterpolator(nn.Module):
@@ -119,7 +114,7 @@ class DeepInterpolator(nn.Module):
     def classify(self, x: Tensor, steps: Steps) -> Tensor:
         """Return the logit of every clip (N,) from the narrowest features (N, T / 32, C)."""
         x = self.conv0(x)
-        x = F.leaky_relu(instance_norm(x, steps if self.masked else None), SLOPE)
+        x = F.leaky_relu(normalised(x, steps if self.masked else None), SLOPE)
         if self.masked:
             most = x.masked_fill(~steps.valid.unsqueeze(-1), -torch.inf).amax(1)
             most = most.masked_fill(~steps.valid.any(1, keepdim=True), 0)

@@ -50,10 +50,17 @@ function ofRun(run, told, models, picture) {
   if (told.runs.length > 1) box.append(element("p", {}, `${run.run} alone: ${run.verdict}${run.probability === null ? "" : `, ${percent(run.probability)}`}${run.reason ? `; ${run.reason.detail}` : ""}.`));
   const draw = KINDS[run.kind];
   if (draw) box.append(draw(run, told, picture));
+  if (run.restored) box.append(element("p", {}, restored(run)));
   const model = models.find((each) => each.id === run.run);
   const about = model ? `Trained on ${model.trained_on}. Verdicts: ${run.operating.origin}. It does not know ${model.unknown}.` : run.operating.origin;
   box.append(element("p", { class: "small" }, about));
   return box;
+}
+
+function restored(run) {
+  const { sharpness, verdict, score, change } = run.restored;
+  if (verdict === null) return `Not restored: the faces are sharp enough (${sharpness?.toFixed(3) ?? "unknown"}).`;
+  return `Restored faces: ${verdict}, score ${score.toFixed(3)} (${change >= 0 ? "+" : ""}${change.toFixed(3)}). Restoring changes the traces that detectors look for; the verdict above is on the file as it is.`;
 }
 
 function views(run, told, picture) {

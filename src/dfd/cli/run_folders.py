@@ -8,14 +8,17 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from dfd.cli.foreign_yaml import read_yaml
 from dfd.cli.invocation import Invocation
-from dfd.cli.recipe import training_hash
+from dfd.cli.recipe import differences, training_hash
 from dfd.core.card import Card
 from dfd.core.errors import DfdError
 from dfd.core.process_group import is_first, job_name
 from dfd.core.resources import environment
 from dfd.core.run_folder import CONFIG, command_line, newest
 from dfd.preprocess.dataset import Prepared
+
+log = logging.getLogger("dfd")
 
 _LOG = "dfd-run"
 _INHERITED = "DFD_RUN_DIR"  # processes that a DDP run starts write where the first one does
@@ -41,8 +44,22 @@ def _folder(cfg: DictConfig, prefix: str, called: Invocation) -> Path:
     if cfg.name:
         return outputs / cfg.name
     if cfg.ckpt_path == "last":
-        return newest(outputs, prefix)
+        return _newest_alike(outputs, prefix, cfg)
     return outputs / f"{prefix}_{job_name()}"
+
+
+def _newest_alike(outputs: Path, prefix: str, cfg: DictConfig) -> Path:
+    """Return the newest run of this model and data to resume; one with other settings is not this one."""
+    folder = newest(outputs, prefix)
+    other = differences(folder, cfg)
+    if other:
+        some = ", ".join(other[:5]) + (" ..." if len(other) > 5 else "")
+        raise DfdError(
+            f"ckpt_path=last: the newest run is {folder}, which has other settings ({some}): name the one to resume "
+            "with name= or run_dir=, or repeat its settings"
+        )
+    log.info("ckpt_path=last resumes %s", folder)
+    return folder
 
 
 def open_folder(folder: Path, cfg: DictConfig) -> str:
@@ -63,8 +80,7 @@ def open_folder(folder: Path, cfg: DictConfig) -> str:
 def saved_config(checkpoint: Path) -> DictConfig | None:
     """Return the configuration beside a checkpoint, if the run folder is still around it."""
     path = checkpoint.parents[1] / CONFIG
-    loaded = OmegaConf.load(path) if checkpoint.parent.name == "checkpoints" and path.is_file() else None
-    return loaded if isinstance(loaded, DictConfig) else None
+    return read_yaml(path) if checkpoint.parent.name == "checkpoints" and path.is_file() else None
 
 
 def evaluation_facts(prepared: Prepared, title: str, card: Card, folder: Path) -> dict[str, Any]:

@@ -159,7 +159,7 @@ def test_variants_train():
     ("arguments", "message"),
     [
         ({"cnn": "resnet18.a1_in1k"}, "cnn=resnet18.a1_in1k is not an EfficientNet"),
-        ({"vit": "deit_tiny_distilled_patch16_224.fb_in1k"}, "is not a ViT with one class token"),
+        ({"vit": "deit_tiny_distilled_patch16_224.fb_in1k"}, "is not a ViT with a class token"),
         ({"pretrained": {"cnn": False}}, "give true, false, or both of cnn and vit"),
     ],
 )

@@ -27,6 +27,10 @@ def predict(cfg: DictConfig, _: Invocation | None = None) -> float:
     from dfd.inference.results import write_results
 
     files = media_files(_several(cfg.input))
+    if finds_segments(cfg):
+        from dfd.cli.predict_segments import predict_segments
+
+        return predict_segments(cfg, files)
     engine = Engine.load(
         _several(cfg.run),
         cfg.device,
@@ -51,6 +55,19 @@ def predict(cfg: DictConfig, _: Invocation | None = None) -> float:
     if not any(result.count for result in results):
         raise DfdError(f"none of the {len(files)} file(s) could be judged: see the reasons above")
     return float((verdicts["verdict"] == "fake").mean())
+
+
+def finds_segments(cfg: DictConfig) -> bool:
+    """Whether the run finds forged stretches of time; several such runs cannot be averaged."""
+    from dfd.core.run_folder import find_checkpoint
+    from dfd.models.checkpoint import CARD, read_checkpoint
+
+    kinds = [
+        read_checkpoint(find_checkpoint(Path(run)))[CARD].get("input", {}).get("kind") for run in _several(cfg.run)
+    ]
+    if "sequence" in kinds and len(kinds) > 1:
+        raise DfdError("localisers are not averaged: give one run=")
+    return "sequence" in kinds
 
 
 def _several(value: str | ListConfig) -> list[str]:

@@ -22,6 +22,7 @@ from dfd.evaluation.localisation.formats import (
 from dfd.evaluation.localisation.report import SEGMENTS, write_segment_report
 from dfd.evaluation.localisation.timeline import Stretch, timeline
 from dfd.evaluation.localisation.truth import truth_of
+from dfd.evaluation.localisation.versus import compare_proposals
 from dfd.metrics.proposals import Decoding
 
 
@@ -141,3 +142,11 @@ def test_timelines_draw_what_is_true_and_found():
     assert drawing.count("<rect") == 3
     assert "&lt;a&gt;" in drawing
     assert "nothing" in timeline(4, [])
+
+
+def test_two_tables_are_compared_on_the_same_files():
+    proposals, truth = toy()
+    worse = segments.tidy(proposals.assign(start=proposals["start"] - 0.5))
+    verdicts = compare_proposals({"ours": proposals, "worse": worse}, truth)
+    assert len(verdicts) == 3
+    assert verdicts[2].startswith("AR@10: ours minus worse +")

@@ -13,6 +13,7 @@ from benches.features import features
 from benches.figure import Figure, machine
 from benches.growth import index, loading
 from benches.loader import augment, loader
+from benches.localisation import localisation
 from benches.memory import memory
 from benches.predict import predict
 from benches.preprocess import preprocess
@@ -39,6 +40,7 @@ BENCHES: dict[str, Callable[[Path], Iterable[Figure]]] = {
         index,
         tall,
         features,
+        localisation,
         serve,
         talk,
     )

@@ -38,6 +38,10 @@ def predict(cfg: DictConfig, _: Invocation | None = None) -> float:
     from dfd.runs.talk_files import draw_talk, write_original_files
 
     files = media_files(_several(cfg.input))
+    if finds_segments(cfg):
+        from dfd.cli.predict_segments import predict_segments
+
+        return predict_segments(cfg, files)
     engine = Engine.load(
         _several(cfg.run),
         cfg.device,
@@ -76,6 +80,18 @@ def predict(cfg: DictConfig, _: Invocation | None = None) -> float:
     if judged < len(files):
         raise Incomplete(f"{len(files) - judged} of {len(files)} files were not judged: see the reasons above")
     return float((verdicts["verdict"] == "fake").mean())
+
+
+def finds_segments(cfg: DictConfig) -> bool:
+    """Whether the run finds forged stretches of time; several such runs cannot be averaged."""
+    from dfd.core.run_folder import find_checkpoint
+    from dfd.models.checkpoint import CARD, read_checkpoint
+
+    cards = [read_checkpoint(find_checkpoint(Path(run))).get(CARD) for run in _several(cfg.run)]
+    kinds = [(card or {}).get("input", {}).get("kind") for card in cards]
+    if "sequence" in kinds and len(kinds) > 1:
+        raise DfdError("localisers are not averaged: give one run=")
+    return "sequence" in kinds
 
 
 def _journal(cfg: DictConfig, engine: "Engine") -> "tuple[Journal, Path]":

@@ -49,6 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--rewrite", action="store_true", help="write metrics.json and the reports of runs anew")
     parser.add_argument("--threshold", type=float, help="of the accuracy (default: the protocol's)")
     parser.add_argument("--resamples", type=int, help="of the bootstrap (default: the protocol's)")
+    parser.add_argument("--segments", action="store_true", help="proposals of forged stretches; the last file is true")
+    parser.add_argument("--subset", help="of the annotations, with --segments: e.g. test")
     options = parser.parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     try:
@@ -74,6 +76,11 @@ def preset(name: str) -> Protocol:
 
 def _report(options: argparse.Namespace) -> None:
     console = Console()
+    if options.segments:
+        from dfd.cli.report_segments import report_segments
+
+        report_segments(options.paths, options.output, options.subset, console)
+        return
     paths = compare.outermost(options.paths)
     folders, files = [p for p in paths if p.is_dir()], [p for p in paths if not p.is_dir()]
     if files:

@@ -27,6 +27,9 @@ def scale_down(cfg: DictConfig, called: Invocation) -> dict[str, Any]:
     given = called.typed
     changed: dict[str, Any] = {}
     for key, value in cfg.sample.items():
+        parent, _, name = str(key).rpartition(".")
+        if name not in (OmegaConf.select(cfg, parent) if parent else cfg):
+            continue  # of another kind of dataset, which says for itself that it does not fit
         current = OmegaConf.select(cfg, key)
         if current == value or _overlaps(key, given) or current != OmegaConf.select(untouched, key):
             continue

@@ -66,6 +66,7 @@ class Card:
         is_baseline: whether reports show it as the baseline row.
         outliers: what an abnormality module learned to reject, if it is one.
         base_hash: hash of the frozen weights that the checkpoint leaves out, if it does.
+        features: extractors of features over time and how they are kept, of a network that reads such features.
     """
 
     network: Mapping[str, Any]
@@ -82,6 +83,7 @@ class Card:
     is_baseline: bool = False
     outliers: str | None = None
     base_hash: str | None = None
+    features: Mapping[str, Any] | None = None
 
     def to_plain(self) -> dict[str, Any]:
         """Return plain values, as a checkpoint keeps them."""

@@ -58,13 +58,9 @@ SLOTS = {
     "index": Slot("a function of records (-> Iterator[Record])", ("dfd.data.datasets",), returns=_gives_records),
     "fetch": Slot("a function fetch(root) -> None", ("dfd.data.datasets",), returns=_gives_nothing, named="fetch"),
     "loader": Slot(
-        "a LightningDataModule, a Sampler or a change of sequences",
+        "a LightningDataModule or a Sampler",
         ("dfd.data",),
-        (
-            "pytorch_lightning.core.datamodule.LightningDataModule",
-            "torch.utils.data.sampler.Sampler",
-            "dfd.data.sequences.SequenceAugment",
-        ),
+        ("pytorch_lightning.core.datamodule.LightningDataModule", "torch.utils.data.sampler.Sampler"),
     ),
     "crops": Slot("crop options", ("dfd.preprocess",), ("dfd.preprocess.crop.CropOptions",)),
     "extractors": Slot(

@@ -57,6 +57,7 @@ def assemble(plain: Plain, prepared: Prepared, known: Prepared) -> Training:
         looking=_looking(data, plain),
         is_baseline=network.is_baseline,
         outliers=None if prepared is known else _outlier_names(manifest.records),
+        features=plain["data"].get("features"),
     )
     optimizer = build(plain["optimizer"], allow, "optimizer")
     scheduler = build(plain["scheduler"], allow, "scheduler")

@@ -192,7 +192,7 @@ def named(streams: Sequence[FeatureStream | Sequence] | None) -> tuple[FeatureSt
     """Return streams that a configuration lists as [name, width, rate]."""
     if not streams:
         raise DfdError(
-            "a localiser needs the streams of features that it reads: model.network.streams=[[name,width,rate]]"
+            "a localiser reads streams of features: take a dataset that has them, data=lavdf, tvil, psynd, ..."
         )
     found = tuple(FeatureStream(str(name), int(width), float(rate)) for name, width, rate in streams)
     if len({stream.name for stream in found}) < len(found):

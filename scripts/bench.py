@@ -18,6 +18,7 @@ from benches.predict import predict
 from benches.preprocess import preprocess
 from benches.serve import serve
 from benches.storage import storage
+from benches.talk import talk
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -39,6 +40,7 @@ BENCHES: dict[str, Callable[[Path], Iterable[Figure]]] = {
         tall,
         features,
         serve,
+        talk,
     )
 }
 

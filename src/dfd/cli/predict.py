@@ -35,6 +35,7 @@ def predict(cfg: DictConfig, _: Invocation | None = None) -> float:
     from dfd.inference.media import media_files
     from dfd.inference.results import write_results
     from dfd.inference.sandbox import Limits
+    from dfd.runs.talk_files import draw_talk, write_original_files
 
     files = media_files(_several(cfg.input))
     engine = Engine.load(
@@ -62,6 +63,9 @@ def predict(cfg: DictConfig, _: Invocation | None = None) -> float:
         folder, [Path.cwd() / "predict", Path(tempfile.gettempdir()) / f"dfd-predict-{os.getpid()}"]
     )
     verdicts = write_results(results, place)
+    draw_talk(results, place)
+    if cfg.original_files:
+        write_original_files(results, place)
     journal.finish()
     if place != folder:
         log.warning("%s cannot be written (full or read-only): the tables are elsewhere", folder)

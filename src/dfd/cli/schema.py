@@ -176,7 +176,8 @@ class Predict(Root):
     allow_sample: bool = False  # let a run that was trained on the rendered sample judge real media
     seconds: float = 60.0  # that one file may take to decode and to find its faces
     memory: float = 2.0  # GiB that one file may take for that
-    explain: bool = False  # write a picture per file: which frame and which part of it speak for "fake"
+    explain: bool = False  # write what speaks for "fake" in each file: a picture; of talking faces panels and tables
+    original_files: bool = False  # also output.log and testing_scores.npy, as the code of AVAD writes them
     device: str = "auto"
 
 

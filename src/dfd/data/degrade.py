@@ -100,7 +100,7 @@ def h264(image: np.ndarray, crf: int) -> np.ndarray:
         container.mux(stream.encode(av.VideoFrame.from_ndarray(padded.astype(np.uint8), format="rgb24")))
         container.mux(stream.encode())
     buffer.seek(0)
-    with av.open(buffer) as written:
+    with av.open(buffer, "r") as written:
         frame = next(written.decode(video=0))
         return frame.to_ndarray(format="rgb24")[:height, :width]
 

@@ -158,10 +158,11 @@ class TalkDataset(Dataset[TalkViews]):
         showing: Showing = Showing(),  # noqa: B008 - immutable
         vary_sound: bool = False,
         first_only: bool = False,
+        shuffle_sound: bool = False,
     ) -> None:
         self.records, self.folder, self.input = tuple(records), folder, input
         self.augment, self.showing = augment, showing
-        self.vary_sound, self.first_only = vary_sound, first_only
+        self.vary_sound, self.first_only, self.shuffle_sound = vary_sound, first_only, shuffle_sound
 
     def __len__(self) -> int:
         return len(self.records)
@@ -170,7 +171,9 @@ class TalkDataset(Dataset[TalkViews]):
         video, seed = visit if isinstance(visit, tuple) else (visit, None)
         record, spec = self.records[video], self.input
         generator = None if seed is None else np.random.default_rng(seed)
-        samples = read_samples(self.folder, record)
+        # a control: the sound of another record, so that what is seen says nothing of what is heard
+        heard_of = self.records[(video + len(self.records) // 2) % len(self.records)] if self.shuffle_sound else record
+        samples = read_samples(self.folder, heard_of)
         with open_crops(self.folder, record.assets) as crops:
             try:
                 track = choose_speaker(crops, crops.table, samples, spec.fps)

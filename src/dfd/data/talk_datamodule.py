@@ -46,6 +46,7 @@ class TalkDataModule(RecordDataModule):
         fit_share: of the people of the validation split, with `train_on: val`.
         vary_sound: louder, softer, duller and noisier sound in training.
         first_only: one view of a video, as the published code does.
+        shuffle_sound: evaluate with the sound of other videos: a control, in which nothing can be told apart.
         other_pictures: options of image networks, which mean nothing here.
     """
 
@@ -67,6 +68,7 @@ class TalkDataModule(RecordDataModule):
         fit_share: float = 0.6,
         vary_sound: bool = True,
         first_only: bool = False,
+        shuffle_sound: bool = False,
         **other_pictures: Any,
     ) -> None:
         if not isinstance(input, TalkInput):
@@ -77,7 +79,7 @@ class TalkDataModule(RecordDataModule):
         self.augment, self.showing = augment, Showing(view_margin, align)
         self.train_methods, self.eval_methods = train_methods, eval_methods
         self.train_on, self.fit_share = train_on, fit_share
-        self.vary_sound, self.first_only = vary_sound, first_only
+        self.vary_sound, self.first_only, self.shuffle_sound = vary_sound, first_only, shuffle_sound
         self.tapes: dict[str, list[list[Tape]]] = {}  # by split and record: one for each time it was watched
 
     def records(self, split: str) -> tuple[Record, ...]:
@@ -106,7 +108,8 @@ class TalkDataModule(RecordDataModule):
 
     def evaluation_dataset(self, records: Sequence[Record]) -> Dataset[TalkViews]:
         """Return views that cover each record."""
-        return TalkDataset(records, self.manifest.folder, self.input, None, self.showing, first_only=self.first_only)
+        how = {"first_only": self.first_only, "shuffle_sound": self.shuffle_sound}
+        return TalkDataset(records, self.manifest.folder, self.input, None, self.showing, **how)
 
     @property
     def eval_batch_size(self) -> int:

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import cast
 
 import numpy as np
+import pandas as pd
 import torch
 
 from dfd.core.bank import Fitted
@@ -22,6 +23,7 @@ from dfd.core.run_folder import run_of
 from dfd.evaluation.operating import operating_point_of
 from dfd.inference.abstain import load_abstainer, score_with_ood, why_inconclusive
 from dfd.inference.sandbox import Limits, OverLimit, Sandbox
+from dfd.inference.talk_windows import in_order, listen
 from dfd.inference.verdict import STRATEGIES, FileResult, Judging, ViewScores, judge_file
 from dfd.inference.views import FileViews, ViewExtractor, ViewOptions
 from dfd.models.base import Detector, Synchroniser, TalkDetector
@@ -165,22 +167,32 @@ class Engine:
         first = member is self.members[0]
         abstainer = self.abstainer if first else None
         device = member.network.device
-        found = []
+        found: list[tuple[np.ndarray, np.ndarray]] = []
+        windows: list[pd.DataFrame] = []
         with autocast(device, member.card.looking.precision):
             for start in range(0, len(seen.pixels), self.batch_size):
                 part = slice(start, start + self.batch_size)
                 pixels = member.network.pixels(torch.from_numpy(seen.pixels[part]).to(device))
                 if seen.sound is None or seen.length is None:
                     found.append(score_with_ood(member.network, pixels, abstainer))
-                else:
-                    found.append(
-                        _listen(cast(TalkDetector, member.network), pixels, seen.sound[part], seen.length[part])
-                    )
+                    continue
+                network = cast(TalkDetector, member.network)
+                heard = (seen.sound[part], seen.length[part], seen.t[part])
+                fake, details = listen(network, pixels, *heard, details=self.explain and first)
+                found.append((fake, np.full(len(fake), -np.inf)))
+                windows += [] if details is None else [details]
         score, ood = (np.concatenate(column) for column in zip(*found, strict=True))
-        picture = self._evidence(member, seen.pixels[score.argmax()]) if self.explain and first else None
+        drawn = self.explain and first and seen.sound is None
+        picture = self._evidence(member, seen.pixels[score.argmax()]) if drawn else None
         mean_ood = float(ood.mean()) if abstainer is not None else None
         result = ViewScores(
-            seen.t, score, seen.track, ood=mean_ood, unlike=why_inconclusive(ood, abstainer), evidence=picture
+            seen.t,
+            score,
+            seen.track,
+            ood=mean_ood,
+            unlike=why_inconclusive(ood, abstainer),
+            evidence=picture,
+            windows=in_order(windows) if windows else None,
         )
         if member.card.sample and not seen.rendered and not self.allow_sample:
             return replace(result, unlike=ONLY_SAMPLE, unlike_kind="trained_on_sample")
@@ -207,15 +219,6 @@ def _member(loaded: Loaded, device: torch.device, frames: int | None, faces: int
     network = loaded.network.to(device)
     lay_out(network, device)
     return Member(network, loaded.card, ViewOptions.of(loaded.card, network.input, frames, faces), loaded.path)
-
-
-def _listen(
-    network: TalkDetector, pixels: torch.Tensor, sound: np.ndarray, length: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the scores of views of a talking face; nothing is known of distributions there."""
-    heard, own = (torch.from_numpy(values).to(pixels.device) for values in (sound, length))
-    score = network.score(network(pixels, heard, own)).cpu().double().numpy()
-    return score, np.full(len(score), -np.inf)
 
 
 def _check(runs: int, frames: int | None, faces: int, strategy: str | None, ood: str | None) -> None:

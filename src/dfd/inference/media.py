@@ -28,9 +28,20 @@ def _of_one(text: str) -> list[Path]:
         if not inside.media:
             raise DfdError(f"input={text}: no video or image in this folder")
         return inside.media
+    if path.suffix.lower() == ".txt" and path.is_file():
+        return _listed(path)
     if path.exists():
         return [path]
     matches = sorted(Path(match) for match in glob.glob(str(path), recursive=True)) if glob.has_magic(text) else []
     if not matches:
         raise DfdError(f"input={text}: no such file or folder, and no file matches it as a pattern")
     return [inner for match in matches for inner in (_of_one(str(match)) if match.is_dir() else [match])]
+
+
+def _listed(path: Path) -> list[Path]:
+    """Return the files that a text file names, one a line; they are looked for beside it where they are not here."""
+    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    names = [Path(line).expanduser() for line in lines if line and not line.startswith("#")]
+    if not names:
+        raise DfdError(f"input={path}: it names no file; write one a line")
+    return [name if name.exists() or not (path.parent / name).exists() else path.parent / name for name in names]

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from dfd.evaluation.operating import Operating
 from dfd.metrics.pooling import POOLS, How, pool_scores
@@ -32,6 +33,7 @@ class ViewScores:
     unlike: str = ""
     unlike_kind: str = "out_of_distribution"
     evidence: np.ndarray | None = field(default=None, repr=False)
+    windows: pd.DataFrame | None = field(default=None, repr=False)
 
     def pooled(self, strategy: str = "mean") -> float:
         """Return the file's score by one of the pools; `tracks` is the mean of the most suspect person."""

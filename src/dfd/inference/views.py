@@ -155,10 +155,9 @@ def file_views(crops: Crops, options: ViewOptions) -> FileViews:
         members = np.flatnonzero(table["track"] == track)
         chosen.append(pick_views(table, members, options.input, options.views, looking.sampling))
     rows = np.concatenate(chosen)
-    size, showing = options.input.size, looking.showing
-    how = (size,) if options.crops is None else (size, showing.margin, showing.align)
-    resize = RESIZES[looking.sampling]
-    pictures = [show(crops.images[row], table, row, *how, resize=resize) for row in rows.ravel()]
+    size, showing, resize = options.input.size, looking.showing, RESIZES[looking.sampling]
+    margin, align = (None, False) if options.crops is None else (showing.margin, showing.align)
+    pictures = [show(crops.images[row], table, row, size, margin, align, resize) for row in rows.ravel()]
     shown = np.stack(pictures).transpose(0, 3, 1, 2)
     if options.input.kind == "clip":
         shown = shown.reshape(*rows.shape, *shown.shape[1:])

@@ -10,6 +10,7 @@ import av
 import numpy as np
 
 from dfd.data.sample.heads import Identity, Motion, draw_face, draw_identity, draw_motion
+from dfd.data.sample.mark import MARK
 from dfd.data.sample.scene import Scene, compose, draw_scene, shoot
 from dfd.data.sample.voice import RATE, Speech, Voice, draw_voice
 
@@ -71,6 +72,7 @@ def add_sound(video: bytes, wave: np.ndarray, path: Path, bit_rate: int = 64_000
     """Write a video, as it was coded, with a voice (16 kHz, in [-1, 1]) as AAC beside it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(io.BytesIO(video), "r") as source, av.open(str(path), "w", format="mp4") as container:
+        container.metadata["comment"] = MARK
         pictures = container.add_stream_from_template(source.streams.video[0])
         voice = container.add_stream("aac", rate=RATE, layout="mono")
         voice.bit_rate = bit_rate

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := outputs/demo
 
-.PHONY: help demo test test-fast lint bench clean
+.PHONY: fuzz help demo test test-fast lint bench clean
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -25,6 +25,9 @@ lint: $(VENV)/.dev ## ruff, mypy, import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+fuzz: $(VENV)/.dev ## hostile media, checkpoints and folders, many examples (for a nightly run)
+	FUZZ_EXAMPLES=20000 $(BIN)/python -m pytest tests/hostile tests/inference
 
 bench: $(VENV)/.run ## measure what costs time, against the floor (about 15 minutes)
 	$(BIN)/python scripts/bench.py

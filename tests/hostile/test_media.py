@@ -131,7 +131,8 @@ def test_an_endless_video_ends_at_the_limit(tmp_path, sandbox):
     assert time.monotonic() - started < 5 * SECONDS
 
 
-QUIET = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "100"))  # `make fuzz` takes more
+QUIET = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 HEADS = st.sampled_from([b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF????WEBP", b"BM", b""])
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -54,12 +55,22 @@ class Manifest:
         """Read a manifest; relative asset paths start from the file's folder."""
         if not path.is_file():
             raise DfdError(f"no manifest at {path}: run preprocess.py for this dataset first")
-        table, meta = read_parquet(path)
-        table = _upgraded(table, int(meta.get("format", 1)), path)
+        try:
+            table, meta = read_parquet(path)
+            table = _upgraded(table, int(meta.get("format", 1)), path)
+        except (OSError, ValueError, TypeError, KeyError) as error:  # pyarrow's are among them
+            reason = " ".join(str(error).split())[:160]
+            raise DfdError(f"{path} is damaged ({reason}): delete it and run preprocess.py again") from error
         missing = set(COLUMNS) - set(table.columns)
         if missing:
             raise DfdError(f"{path} is not a manifest: it lacks the columns {sorted(missing)}")
-        return cls(tuple(_record(row) for row in table[list(COLUMNS)].to_dict("records")), path.parent)
+        try:
+            records = tuple(_record(row) for row in table[list(COLUMNS)].to_dict("records"))
+        except (ValueError, TypeError, KeyError) as error:
+            raise DfdError(f"{path} holds rows that are not records ({error}): run preprocess.py again") from error
+        for record in records:
+            _check_assets(record, path.parent)
+        return cls(records, path.parent)
 
 
 def check(records: Sequence[Record], *, shared_groups: str = "error") -> list[str]:
@@ -126,6 +137,15 @@ def _upgraded(table: pd.DataFrame, version: int, path: Path) -> pd.DataFrame:
         table["donor"] = None
     # format 1 has (start, end) where format 2 has (start, end, stream): `Segment` supplies "both"
     return table
+
+
+def _check_assets(record: Record, folder: Path) -> None:
+    """Refuse assets outside the manifest's folder: whoever wrote it would have any file of this machine read."""
+    root = os.path.abspath(folder)
+    for kind, asset in record.assets.items():
+        inside = os.path.abspath(os.path.join(root, str(asset))).startswith(root + os.sep)
+        if kind != "numbering" and not inside:
+            raise DfdError(f"the manifest in {folder} names {asset} ({kind} of {record.id}), outside of its folder")
 
 
 def _row(record: Record) -> dict:

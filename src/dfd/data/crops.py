@@ -10,6 +10,7 @@ is one seek away and any tool opens the file.
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,6 +38,8 @@ OLDER = (
 )  # of containers before `detected`
 COLUMNS = (*OLDER, "detected")
 TABLE = "frames.csv"
+# what zipfile raises on archives that are damaged, or claim to be encrypted or compressed in unknown ways
+DAMAGED = (zipfile.BadZipFile, OSError, ValueError, EOFError, RuntimeError, zlib.error)  # NotImplementedError, too
 
 Table = Mapping[str, np.ndarray]
 
@@ -91,19 +94,27 @@ class CropReader:
         try:
             self._archive = zipfile.ZipFile(path)
             self.table = _from_csv(self._archive.read(TABLE))
-        except (OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
+        except (*DAMAGED, KeyError) as error:
             raise DfdError(f"{path} is damaged ({error}): delete it and run preprocess.py again") from error
         self._names = {name.rpartition(".")[0]: name for name in self._archive.namelist() if name != TABLE}
 
     @property
     def facts(self) -> dict[str, Any]:
         """What is known of the video: frames, fps, width, height."""
-        return json.loads(self._archive.comment or b"{}")
+        try:
+            facts = json.loads(self._archive.comment or b"{}")
+        except ValueError as error:
+            raise DfdError(f"{self.path} is damaged ({error}): delete it and run preprocess.py again") from error
+        return facts if isinstance(facts, dict) else {}
 
     def read(self, rows: Sequence[int] | np.ndarray) -> list[np.ndarray]:
         """Return the images (RGB uint8) of these rows of the table."""
         frames, tracks = self.table["frame"], self.table["track"]
-        return [self._decode(self._names[image_name(int(frames[row]), int(tracks[row]))]) for row in rows]
+        names = [image_name(int(frames[row]), int(tracks[row])) for row in rows]
+        lost = next((name for name in names if name not in self._names), None)
+        if lost is not None:
+            raise DfdError(f"{self.path} lacks the picture {lost}: delete the file and run preprocess.py again")
+        return [self._decode(self._names[name]) for name in names]
 
     def __enter__(self) -> "CropReader":
         return self
@@ -112,7 +123,11 @@ class CropReader:
         self._archive.close()
 
     def _decode(self, name: str) -> np.ndarray:
-        image = cv2.imdecode(np.frombuffer(self._archive.read(name), np.uint8), cv2.IMREAD_COLOR)
+        try:
+            data = self._archive.read(name)
+        except DAMAGED as error:  # a wrong checksum is one of them
+            raise DfdError(f"{self.path}: {name} is damaged ({error}): delete the file, preprocess again") from error
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
         if image is None:
             raise DfdError(f"{self.path}: {name} is damaged: delete the file and run preprocess.py again")
         return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

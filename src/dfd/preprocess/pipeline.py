@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -148,7 +149,10 @@ def _job(item: Item, held: int) -> Looking:
             boxes, size = crops.table, (crops.facts["width"], crops.facts["height"])
     work = Cutting(item.source, options, boxes, held, size)
     if boxes is None and looks.is_file():
-        work.detections = read_looks(looks)
+        try:
+            work.detections = read_looks(looks)
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile):  # looked at again, as if it had never been
+            log.warning("%s is damaged: %s is looked at again", looks, item.source)
     known = len(work.detections or ())
     yield from work.look()
     if work.detections is not None and len(work.detections) > known:

@@ -9,12 +9,14 @@ from pathlib import Path
 
 from benches.compute import infer, tall, train
 from benches.evaluation import evaluate
+from benches.features import features
 from benches.figure import Figure, machine
 from benches.growth import index, loading
 from benches.loader import augment, loader
 from benches.memory import memory
 from benches.predict import predict
 from benches.preprocess import preprocess
+from benches.serve import serve
 from benches.storage import storage
 from benches.talk import talk
 from rich.console import Console
@@ -37,6 +39,8 @@ BENCHES: dict[str, Callable[[Path], Iterable[Figure]]] = {
         index,
         tall,
         talk,
+        features,
+        serve,
     )
 }
 

@@ -1,4 +1,4 @@
-"""Turn weights of other code into checkpoints that `run=` takes: python scripts/convert_weights.py tall|dfdc FILE."""
+"""Turn weights of other code into checkpoints that `run=` takes: scripts/convert_weights.py tall|dfdc|deblur FILE."""
 
 import argparse
 import csv
@@ -38,6 +38,15 @@ def dfdc(arguments: argparse.Namespace) -> Path:
     path = target(arguments, arguments.file.with_name(f"{arguments.file.name}.ckpt"))
     crops = CropOptions(groups=32, length=1, detections=32, size=512, margin=0.66, min_confidence=0.8)
     save_network(path, network, tree, model="efficientnet_b7", data="dfdc", crops=asdict(crops))
+    return path
+
+
+def deblur(arguments: argparse.Namespace) -> Path:
+    """Convert a checkpoint of the published deblurring U-Nets."""
+    from dfd.models.unet_weights import import_weights
+
+    path = target(arguments, arguments.file.with_suffix(".ckpt"))
+    import_weights(arguments.file, path)
     return path
 
 
@@ -88,6 +97,10 @@ def main() -> int:
     one.add_argument("file", type=Path)
     one.add_argument("output", type=Path, nargs="?", help="where to write; default: beside FILE, as .ckpt")
     one.set_defaults(convert=dfdc)
+    one = models.add_parser("deblur", help="a checkpoint of the published deblurring U-Nets, large or light")
+    one.add_argument("file", type=Path)
+    one.add_argument("output", type=Path, nargs="?", help="where to write; default: beside FILE, as .ckpt")
+    one.set_defaults(convert=deblur)
     one = models.add_parser("dfdc-check", help="compare a submission.csv with his published scores of ten videos")
     one.add_argument("submission", type=Path)
     one.add_argument("--tolerance", type=float, default=0.05)

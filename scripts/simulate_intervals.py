@@ -62,13 +62,16 @@ def independent(random: np.random.Generator, auc: float, reals: int = 20, fakes:
     return Sample(labels, scores, np.arange(len(labels)))
 
 
-def crossed(random: np.random.Generator, auc: float, people: int, rho: float = 0.6) -> Sample:
-    """Draw Celeb-DF-like videos: of a fake the target is seen, and the donor's face; of a real, one person is both."""
+def crossed(random: np.random.Generator, auc: float, people: int, rho: float = 0.6, scenes: float = 0.5) -> Sample:
+    """Draw Celeb-DF-like videos: of a fake the target is seen, and the donor's face; of a real, one person is both.
+
+    Of the shared variance `rho` the part `scenes` is the target's, the rest the donor's.
+    """
     targets = np.concatenate([np.repeat(np.arange(people), 3), random.integers(0, people, 6 * people)])
     labels = np.repeat([0, 1], [3 * people, 6 * people])
     donors = np.where(labels == 1, (targets + random.integers(1, people, len(labels))) % people, targets)
     scene, face = random.normal(0, 1, (2, people))
-    shared = np.sqrt(rho / 2) * (scene[targets] + face[donors])
+    shared = np.sqrt(rho * scenes) * scene[targets] + np.sqrt(rho * (1 - scenes)) * face[donors]
     scores = distance(auc) * labels + shared + np.sqrt(1 - rho) * random.normal(0, 1, len(labels))
     return Sample(labels, scores, targets, donors)
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from dfd.core.errors import DfdError
@@ -74,3 +76,11 @@ def test_a_manifest_of_the_first_format_is_read(tmp_path):
     write_parquet(table, path, {"format": 3})
     with pytest.raises(DfdError, match=r"newer dfd \(manifest format 3, here 2\): update dfd"):
         Manifest.read(path)
+
+
+def test_a_donor_is_kept_and_one_that_is_unknown_changes_no_hash(tmp_path):
+    plain = Record("a", "toy", "test", 1, "a.mp4", "id1")
+    donated = replace(plain, donor="id2")
+    assert Manifest((plain,)).hash != Manifest((donated,)).hash
+    Manifest((donated, replace(plain, id="b"))).write(tmp_path / "m.parquet")
+    assert [record.donor for record in Manifest.read(tmp_path / "m.parquet").records] == ["id2", None]

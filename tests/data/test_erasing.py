@@ -2,6 +2,7 @@
 
 import math
 
+import cv2
 import numpy as np
 import pytest
 
@@ -137,3 +138,13 @@ def test_undersampling_shows_all_reals_and_as_many_fakes_anew():
 def test_the_winners_schedule(step, rate):
     assert 0.01 * dfdc_poly(100_000)(step) == pytest.approx(rate, rel=1e-4)
     assert dfdc_poly(100, None)(99) > 0
+
+
+def test_the_nose_line_ends_in_whole_pixels_as_in_the_original():
+    """The original halves whole coordinates and cuts the rest off: 30 and 71 meet at 50, 40 and 43 at 41."""
+    points = np.array([[30, 40], [71, 43], [50, 62], [36, 80], [66, 82]], float)
+    (x1, y1), (x2, y2) = points[:2].astype(int)
+    line = cv2.line(np.zeros((120, 120), np.uint8), (50, 62), (int((x1 + x2) / 2), int((y1 + y2) / 2)), 1, 2)
+    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+    expected = cv2.dilate(line, cross, iterations=int(np.hypot(x2 - x1, y2 - y1) // 4))
+    assert np.array_equal(part("nose", 120, 120, points), expected.astype(bool))

@@ -62,3 +62,17 @@ def test_one_rate_factor_for_all_frames_of_a_call():
     results = {augment(images, seed).tobytes() for seed in range(6)}
     assert len(results) > 2
     assert augment(images, 3).tobytes() == augment(images, 3).tobytes()
+
+
+def candidates(side, size):
+    """The crop sizes of TSN's code: one that misses the network's size by less than three pixels is taken for it."""
+    return {size if abs(int(side * s) - size) < 3 and size <= side else int(side * s) for s in (1, 0.875, 0.75, 0.66)}
+
+
+@pytest.mark.parametrize(("side", "size"), [(150, 112), (128, 112), (113, 112), (300, 224), (170, 112), (111, 112)])
+def test_a_crop_of_nearly_the_networks_size_snaps_to_it(side, size):
+    augment, sizes = Augment(stored={"crop": MultiScaleCrop()}), set()
+    picture = np.zeros((1, side, side, 3), np.uint8)
+    for seed in range(80):
+        sizes |= set(augment.before(picture, seed, None, size).shape[1:3])
+    assert sizes == candidates(side, size)

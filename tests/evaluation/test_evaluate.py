@@ -7,6 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn.metrics
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dfd.core.errors import DfdError
 from dfd.core.predictions import COLUMNS
@@ -199,13 +202,48 @@ def test_deepfakebench_merges_videos_of_one_folder_name():
     assert clips.theirs == roc_auc(table()["label"].to_numpy(), table()["score"].to_numpy())
 
 
-def test_talls_script_drops_the_last_videos():
+def test_talls_script_drops_the_last_videos_of_its_list():
     rows = table(groups=5)  # 15 videos
+    names = sorted(rows["video"].unique())
+    order = {name: place for place, name in enumerate(np.random.default_rng(3).permutation(names))}
+    listed = rows.assign(order=rows["video"].map(order))
+    videos = by_video(listed, Protocol(pool="logit_mean")).sort_values("order")
+    batches = [videos.iloc[start : start + 4] for start in range(0, 15, 4)]
+    seen = pd.concat([batch for batch in batches if len(batch) == 4])  # a loader with drop_last
+    (pair, _) = tall(listed)
+    assert pair.theirs == roc_auc(seen["label"].to_numpy(), seen["score"].to_numpy())
+    assert "last 3 of 15 videos of the list are dropped" in pair.why
+
+
+def test_without_the_list_videos_are_dropped_by_name():
+    rows = table(groups=5)
     pair = tall(rows)[0]
-    assert "last 3 of 15 videos" in pair.why
+    assert "last 3 of 15 videos by name" in pair.why
     kept = by_video(rows, Protocol(pool="logit_mean")).head(12)
     assert pair.theirs == roc_auc(kept["label"].to_numpy(), kept["score"].to_numpy())
     assert "raw logit of the class fake" in tall(rows.assign(raw=rows["score"]))[0].why
+
+
+@given(st.integers(0, 10**6), st.booleans())
+def test_deepfakebenchs_eer_is_that_of_its_own_arithmetic(seed, ties):
+    random = np.random.default_rng(seed)
+    labels = np.append([0, 1], random.integers(0, 2, random.integers(2, 60)))
+    scores = random.normal(labels, 1.0)
+    scores = np.round(scores) if ties else scores
+    fpr, tpr, _ = sklearn.metrics.roc_curve(labels, scores, pos_label=1)  # drops points on straight lines
+    fnr = 1 - tpr
+    assert nearest_eer(labels, scores) == pytest.approx(fpr[np.nanargmin(np.abs(fnr - fpr))], abs=1e-12)
+
+
+def test_corners_alone_give_another_eer_than_every_point():
+    different = 0
+    for seed in range(100):
+        random = np.random.default_rng(seed)
+        labels = random.integers(0, 2, 60)
+        scores = random.normal(labels, 1.0)
+        fpr, tpr, _ = sklearn.metrics.roc_curve(labels, scores, drop_intermediate=False)
+        different += abs(nearest_eer(labels, scores) - fpr[np.argmin(np.abs(1 - tpr - fpr))]) > 1e-9
+    assert 10 <= different <= 40  # of a hundred tables
 
 
 def test_the_nearest_equal_error_rate_is_not_interpolated():
@@ -260,3 +298,18 @@ def test_evaluation_loads_no_torch():
         "dfd.evaluation.robustness, dfd.cli.report; sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_fakes_of_a_target_and_a_donor_depend_on_each_other_through_both():
+    random, rows = np.random.default_rng(0), []
+    look = random.normal(0, 1, 6)
+    for i in range(120):
+        label, donor = i % 2, int(random.integers(6))
+        score = label * (1 + look[donor]) + random.normal(0, 0.5)
+        person = f"actor{donor}" if label else None
+        rows.append((f"v{i:03d}", "toy", "swap" if label else "real", f"id{i}", label, 0.0, score, person))
+    people = pd.DataFrame(rows, columns=[*COLUMNS, "donor"])
+    alone, both = (evaluate(t, QUICK).video["auc"] for t in (people.drop(columns="donor"), people))
+    assert both.value == alone.value
+    assert both.high - both.low > 1.5 * (alone.high - alone.low)
+    assert evaluate(people, QUICK).slices == {}  # a donor is not an attribute

@@ -183,7 +183,7 @@ def test_a_checkpoint_of_deepfakebench(tmp_path, tiny):
     foreign = read_foreign(tmp_path / "tall.pth")
     network = Tall(**foreign.arguments)
     load_foreign(network, foreign)
-    assert (network.input.size, network.input.mean) == (224, (0.5, 0.5, 0.5))
+    assert (network.input.size, network.input.mean) == (224, (0.485, 0.456, 0.406))  # as its tall.yaml says
 
 
 def test_foreign_weights_that_do_not_fit_are_listed(tiny):
@@ -323,3 +323,65 @@ def test_checkpointing_changes_memory_and_nothing_else():
         gradients.append([p.grad for p in network.parameters()])
     for one, other in zip(*gradients, strict=True):
         torch.testing.assert_close(one, other)
+
+
+def by_loops(embedding, grid, rows, duration):
+    """The original's image of embeddings, by its arithmetic: frame i in row i // rows, column i % rows."""
+    height, width = grid // rows, grid // (duration // rows)
+    image = torch.zeros(grid, grid, embedding.shape[-1])
+    for frame in range(duration):
+        top, left = (frame // rows) * height, (frame % rows) * width
+        image[top : top + height, left : left + width] = embedding[0, frame]
+    return image
+
+
+@pytest.mark.parametrize(("rows", "frames"), [(2, 4), (1, 4), (4, 4), (3, 9), (2, 8), (4, 8)])
+def test_the_original_layout_of_embeddings(rows, frames):
+    network = Tall("micro", pretrained=False, rows=rows, frames=frames, layout="paper_compat", frame_size=56, window=7)
+    grid = network.owner.shape[0]
+    added = network.frame_embedding[:, network.owner] * (network.owner >= 0)[..., None]
+    assert torch.equal(added[0], by_loops(network.frame_embedding, grid, rows, frames))
+    if rows * rows == frames and grid % rows == 0:
+        exact = Tall("micro", pretrained=False, rows=rows, frames=frames, frame_size=56, window=7)
+        assert torch.equal(exact.owner, network.owner)
+
+
+def official(tiny, frames, **told):
+    state = to_official(tiny)
+    state["frame_pos_embed"] = torch.randn(1, frames, state["frame_pos_embed"].shape[-1])
+    return {"model": state, "args": argparse.Namespace(**told)}
+
+
+def test_the_command_line_in_an_official_container_is_read(tmp_path, tiny):
+    told = {"thumbnail_rows": 3, "duration": 9, "frames_per_group": 3, "num_clips": 4, "input_size": 112}
+    torch.save(official(tiny, 9, **told), tmp_path / "nine.pth")
+    foreign = read_foreign(tmp_path / "nine.pth")
+    network = Tall(**foreign.arguments)
+    load_foreign(network, foreign)
+    spec = network.input
+    assert (network.rows, spec.frames, spec.stride, spec.clips, spec.size) == (3, 9, 3, 4, 112)
+    assert (network.owner == -1).sum() == 3136 - 54 * 54  # whole tokens of 18 to a frame leave the last two without
+    assert network(torch.rand(1, 9, 3, 112, 112)).logits.isfinite().all()
+
+
+def test_padded_frames_have_embeddings_of_their_own(tmp_path, tiny):
+    torch.save(official(tiny, 8, thumbnail_rows=4, duration=6), tmp_path / "six.pth")
+    foreign = read_foreign(tmp_path / "six.pth")
+    network = Tall(**foreign.arguments)
+    load_foreign(network, foreign)
+    assert (network.input.frames, network.frame_embedding.shape[1]) == (6, 8)
+
+
+@pytest.mark.parametrize(
+    ("frames", "told", "message"),
+    [
+        (4, {"modality": "flow"}, "trained with modality='flow', which cannot be reproduced"),
+        (4, {"dense_sampling": False}, "dense_sampling=False"),
+        (4, {"num_crops": 3}, "num_crops=3"),
+        (4, {"duration": 8, "thumbnail_rows": 2}, "embeds 4 frames, its command line says duration=8"),
+    ],
+)
+def test_what_cannot_be_reproduced_is_refused(tmp_path, tiny, frames, told, message):
+    torch.save(official(tiny, frames, **told), tmp_path / "x.pth")
+    with pytest.raises(DfdError, match=message):
+        read_foreign(tmp_path / "x.pth")

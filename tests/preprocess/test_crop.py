@@ -1,12 +1,16 @@
 """Picking frames, tracks, interpolation, cutting: pure functions, and MTCNN once for real."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
 from dfd.core.errors import DfdError
+from dfd.data.align import TEMPLATE, template
 from dfd.preprocess.crop import (
     CropOptions,
     Cutting,
@@ -309,3 +313,13 @@ def test_view_options_do_not_change_what_is_stored():
     assert CropOptions(view_margin=0.1, align=True).hash == CropOptions().hash
     with pytest.raises(DfdError, match=r"stored crops reach only 0\.3"):
         CropOptions(view_margin=0.5)
+
+
+def test_the_preset_shows_faces_where_deepfakebench_shows_them():
+    """Its template: ArcFace's points, a margin of (scale - 1) / 2 on each side, scale 1.3, 256 pixels."""
+    scale, size = 1.3, 256
+    margin = size * (scale - 1) / 2
+    theirs = (TEMPLATE * size / 112 + margin) * size / (size + 2 * margin)
+    np.testing.assert_allclose(template(size, 0.3), theirs)
+    preset = OmegaConf.load(Path(__file__).parents[2] / "configs" / "crops" / "deepfakebench.yaml")
+    assert CropOptions(**preset).view_margin == pytest.approx(scale - 1)

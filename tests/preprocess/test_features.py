@@ -27,7 +27,7 @@ from dfd.preprocess.features.base import FPS
 from dfd.preprocess.features.byola import ByolaFeatures
 from dfd.preprocess.features.extract import extract
 from dfd.preprocess.features.flow import Dis, fields, quantised
-from dfd.preprocess.features.frames import TimmFeatures
+from dfd.preprocess.features.frames import RunFeatures, TimmFeatures
 from dfd.preprocess.features.handcrafted import HandcraftedPictures, HandcraftedSound
 from dfd.preprocess.features.i3d import I3dFeatures
 from dfd.preprocess.features.reduce import project
@@ -335,3 +335,24 @@ def test_a_killed_extraction_goes_on_and_equals_an_uninterrupted_one(tmp_path):
         assert path.read_bytes() == (tmp_path / "killed" / path.relative_to(tmp_path / "whole")).read_bytes()
     tables = [pd.read_parquet(next((tmp_path / n).glob("pictures*")) / VIDEOS) for n in ("whole", "killed")]
     pd.testing.assert_frame_equal(*tables)
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        {"_target_": "dfd.models.meso.MesoInception4", "size": 64},
+        {"_target_": "dfd.models.tall.Tall", "variant": "tiny", "pretrained": False, "size": 112},
+    ],
+)
+def test_a_detector_of_ours_is_an_extractor(clip, tmp_path, tree, monkeypatch):
+    from dfd.core.build import build
+    from dfd.models.checkpoint import save_network
+
+    torch.manual_seed(0)
+    save_network(tmp_path / "best.ckpt", build(tree), tree)
+    extractor = RunFeatures(str(tmp_path / "best.ckpt"), stride=12)
+    whole = extract(clip, [extractor]).rows["detector"]
+    assert whole.shape == (3, extractor.streams[0].dimension)
+    assert whole.std(0).max() > 0
+    monkeypatch.setattr(module, "FRAMES", 10)  # a stretch of fewer frames than a stride
+    assert np.allclose(whole, extract(clip, [extractor]).rows["detector"], atol=1e-5)

@@ -64,7 +64,8 @@ def test_failures_are_listed_and_the_rest_is_used(records, tmp_path):
         with CropReader(manifest.folder / record.assets["crops"]) as crops:
             tables.append(crops.table)
     assert all(np.array_equal(tables[0][name], tables[1][name]) for name in tables[0])
-    assert contact_sheet(manifest, tmp_path / "sheet.png").stat().st_size > 1000
+    assert contact_sheet(manifest, tmp_path / "sheet.png") == len(manifest)
+    assert (tmp_path / "sheet.png").stat().st_size > 1000
 
 
 def test_a_second_call_does_only_what_is_missing(records, tmp_path, monkeypatch):

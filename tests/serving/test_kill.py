@@ -8,13 +8,16 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
-from dfd.serving.client import Client
+from dfd.serving.client import Client, Refused
 from dfd.serving.store import Store
 from dfd.serving.tables import EVENTS
 from tests.serving.conftest import KEY, ROOT, Served
@@ -109,9 +112,17 @@ def postgres(tmp_path_factory):
             break
         except sa.exc.OperationalError:
             time.sleep(0.3)
-    yield address, process, lambda: subprocess.Popen(server, cwd=folder, stderr=subprocess.DEVNULL)
-    process.send_signal(signal.SIGINT)
-    process.wait(30)
+    running = [process]
+
+    def crash(seconds: float) -> None:
+        running[0].send_signal(signal.SIGQUIT)  # no clean end: what was written is found in its log
+        running[0].wait(30)
+        time.sleep(seconds)
+        running[0] = subprocess.Popen(server, cwd=folder, stderr=subprocess.DEVNULL)
+
+    yield address, crash
+    running[0].send_signal(signal.SIGINT)
+    running[0].wait(30)
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +152,7 @@ def monkeypatch_module():
 
 
 def test_another_machine_goes_on(small_run, clip, tmp_path, postgres, bucket):
-    database, _, _ = postgres
+    database, _ = postgres
     storage, files = bucket
     shared = [f"database={database}", f"storage={storage}", "beat=0.5", "decoders=1"]
     server = Served(small_run, tmp_path / "api", *shared, "workers=0")
@@ -177,3 +188,30 @@ def test_another_machine_goes_on(small_run, clip, tmp_path, postgres, bucket):
                 os.killpg(worker.pid, signal.SIGKILL)
             worker.wait()
         server.stop()
+
+
+def test_a_lost_database_comes_back(small_run, clip, tmp_path, postgres):
+    database, crash = postgres
+    server = Served(small_run, tmp_path / "out", f"database={database}", "beat=0.5").wait_until_ready()
+    client, store, seen = Client(server.address, KEY), Store(database), set()
+    jobs = [client.send(clip, fresh=True)["id"] for _ in range(3)]
+    down = threading.Thread(target=crash, args=(4.0,))
+    down.start()
+    while down.is_alive():
+        try:
+            client.jobs().__next__()
+        except Refused as refused:
+            seen.add(refused.code)
+        with contextlib.suppress(urllib.error.HTTPError), urllib.request.urlopen(f"{server.address}/readyz"):
+            pass
+        time.sleep(0.1)
+    assert seen == {"database"}
+    end = time.monotonic() + 300
+    states = {}
+    while len(states) < len(jobs) and time.monotonic() < end:
+        with contextlib.suppress(Refused):
+            states |= {job: client.wait(job, 300)["state"] for job in jobs}
+        time.sleep(0.2)
+    server.stop()
+    assert set(states.values()) == {"done"}
+    assert [endings(store, job) for job in jobs] == [1] * len(jobs)

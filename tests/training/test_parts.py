@@ -76,6 +76,7 @@ def test_rows_become_a_table_of_the_records_they_point_to():
     assert table.to_dict("list") == {
         "video": ["a", "b"], "dataset": ["toy", "toy"], "method": ["real", "Swap"], "group": ["g", "h"],
         "label": [0, 1], "t": [0.0, 0.5], "score": [0.2, 0.9], "raw": [-1.4, 2.2],
+        "order": [0, 1],
     }  # fmt: skip
 
 

@@ -144,8 +144,11 @@ def probe(data: dict[str, Any], data_dir: Path, allow: Allowed, engine: "Engine"
     console.print(_found(source, rows, table))
     said = problems(rows, table)
     if lenient and not source.sample and not index.get("allow_missing"):
-        said += _missing(index, allow, source)
-    for line in (*said, *notes):
+        missing = _missing(index, allow, source)
+        notes = [note for note in notes if not missing or "is not complete" not in note]  # said once, with what to do
+        said += missing
+    in_table = {f"{method} {split}: {count} of {published}" for method, split, count, published in rows}
+    for line in (*(line for line in said if line not in in_table), *notes):
         console.print(Text(line, "yellow"), soft_wrap=True)
     if said:
         raise DfdError(
@@ -230,8 +233,8 @@ def _missing(index: dict[str, Any], allow: Allowed, source: Source) -> list[str]
 
 
 def _found(source: Source, rows: list[tuple[str, str, int, int]], table: pd.DataFrame) -> Table:
-    hours = (table["frames"] / table["fps"].where(table["fps"] > 0)).sum() / 3600
-    title = f"{source.tag}: {len(table)} files, {table['bytes'].clip(0).sum() / 1e9:.1f} GB, {hours:.1f} h"
+    seconds = float((table["frames"] / table["fps"].where(table["fps"] > 0)).sum())
+    title = f"{source.tag}: {len(table)} files, {readable_size(table['bytes'].clip(0).sum())}, {readable_time(seconds)}"
     shown = Table(title=title)
     for column in ("method", "split", "found", "published"):
         shown.add_column(column, justify="right" if column in ("found", "published") else "left")
@@ -239,6 +242,22 @@ def _found(source: Source, rows: list[tuple[str, str, int, int]], table: pd.Data
         style = "red" if published >= 0 and found != published else ""
         shown.add_row(method, split, str(found), "" if published < 0 else str(published), style=style)
     return shown
+
+
+def readable_size(count: float) -> str:
+    """Return bytes in the unit that suits them."""
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:,.1f} GB"
+
+
+def readable_time(seconds: float) -> str:
+    """Return seconds in the unit that suits them."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"
 
 
 def _summary(prepared: Prepared) -> Table:

@@ -32,8 +32,8 @@ class Manifest:
         rows = sorted(
             (_row(record) | {"path": Path(record.path).name} for record in self.records), key=lambda r: r["id"]
         )
-        # records without attributes keep the hash that they had before there were any
-        rows = [{k: v for k, v in row.items() if (k, v) != ("attributes", "{}")} for row in rows]
+        # records without attributes and donors keep the hash that they had before there were any
+        rows = [{k: v for k, v in row.items() if (k, v) not in (("attributes", "{}"), ("donor", None))} for row in rows]
         return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()[:12]
 
     def split(self, name: str) -> tuple[Record, ...]:
@@ -122,6 +122,8 @@ def _upgraded(table: pd.DataFrame, version: int, path: Path) -> pd.DataFrame:
         raise DfdError(f"{path} was written by a newer dfd (manifest format {version}, here {FORMAT}): update dfd")
     if "attributes" not in table.columns:
         table["attributes"] = "{}"
+    if "donor" not in table.columns:
+        table["donor"] = None
     # format 1 has (start, end) where format 2 has (start, end, stream): `Segment` supplies "both"
     return table
 

@@ -25,7 +25,8 @@ class Segment(NamedTuple):
 class Record:
     """One video or image of a dataset, as its official files describe it.
 
-    `group` names whoever must not stand on both sides of a split (source video, person).
+    `group` names whoever must not stand on both sides of a split (source video, person); `donor` is the person whose
+    face a fake shows, where that is another one than its group.
     `original` is the id of the real record that a fake was made from, where the dataset says so.
     `assets` maps what preprocessing made (crops, landmarks, masks, audio, features) to paths relative to the
     manifest's folder; `attributes` are what reports are broken down by (compression, gender, light, ...).
@@ -44,6 +45,7 @@ class Record:
     segments: tuple[Segment, ...] = ()
     assets: Mapping[str, str] = field(default_factory=dict)
     attributes: Mapping[str, str] = field(default_factory=dict)
+    donor: str | None = None
 
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -97,11 +97,11 @@ def h264(image: np.ndarray, crf: int) -> np.ndarray:
         stream: Any = container.add_stream("libx264", rate=25, options={"crf": str(crf), "threads": "1"})
         stream.height, stream.width = padded.shape[:2]
         stream.pix_fmt = "yuv420p"
-        container.mux(stream.encode(av.VideoFrame.from_ndarray(padded, format="rgb24")))
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(padded.astype(np.uint8), format="rgb24")))
         container.mux(stream.encode())
     buffer.seek(0)
-    with av.open(buffer) as container:
-        frame = next(container.decode(video=0))
+    with av.open(buffer, "r") as written:
+        frame = next(written.decode(video=0))
         return frame.to_ndarray(format="rgb24")[:height, :width]
 
 

@@ -131,7 +131,7 @@ def part(which: Part, height: int, width: int, points: np.ndarray) -> np.ndarray
     lines = {
         "eyes": (left, right, eyes / 4),
         "mouth": (mouth_left, mouth_right, mouth / 3),
-        "nose": (nose, (left + right) / 2, eyes / 4),
+        "nose": (nose, np.trunc((left + right) / 2), eyes / 4),  # of whole pixels in the original
     }
     mask = np.zeros((height, width), np.uint8)
     if which in lines:

@@ -12,9 +12,9 @@ from torch.utils.data import Dataset
 from dfd.core.errors import DfdError
 from dfd.core.manifest import Manifest
 from dfd.core.records import PairInput, Record
-from dfd.data.crops import open_crops
 from dfd.data.datamodule import RecordDataModule
 from dfd.data.degrade import degrade, draw
+from dfd.data.readers import open_crops
 from dfd.data.sampler import Balance, Visit
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from dfd.core.errors import DfdError
-from dfd.core.records import FAKE, STREAMS, FeatureStream, Record, Segment, SequenceInput
+from dfd.core.records import FAKE, STREAMS, FeatureStream, Record, Segment, SequenceInput, Stream
 from dfd.data.features import FeatureFacts, Source
 from dfd.data.views import Visit
 
@@ -120,7 +120,7 @@ class SequenceViews(Dataset[SequenceView]):
             if (named := [n for n, source in self.sources.items() if source.facts.modality == modality])
             and not any(streams[name].any() for name in named)
         }
-        other = {"video": "audio", "audio": "video"}
+        other: dict[str, Stream] = {"video": "audio", "audio": "video"}
         kept = [segment for segment in segments if segment.stream not in blank]
         return [s._replace(stream=other[min(blank)]) if s.stream == "both" and blank else s for s in kept]
 

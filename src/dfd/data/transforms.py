@@ -8,8 +8,9 @@ import av
 import numpy as np
 
 from dfd.data.augment import A
+from dfd.data.erasing import SIZE
 
-SNAP = 3  # pixels by which a candidate size may miss the picture's own size and still be taken for it
+SNAP = 3  # a candidate that misses the network's size by fewer pixels is taken for it, and not resized
 
 
 class MultiScaleCrop(A.ImageOnlyTransform):
@@ -24,14 +25,20 @@ class MultiScaleCrop(A.ImageOnlyTransform):
         self.scales = tuple(scales)
         self.distort = distort
 
+    @property
+    def targets_as_params(self) -> list[str]:
+        """Ask for the size that the network sees."""
+        return [SIZE]
+
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
         """Draw the crop once for all images of the call."""
         height, width = params["shape"][:2]
         steps = range(len(self.scales))
         pairs = [(a, b) for a in steps for b in steps if abs(a - b) <= self.distort]
         a, b = pairs[self.py_random.randrange(len(pairs))]
-        base = min(height, width)
-        crop_h, crop_w = int(base * self.scales[a]), int(base * self.scales[b])
+        base, size = min(height, width), int(data[SIZE])
+        sides = (int(base * self.scales[step]) for step in (a, b))
+        crop_h, crop_w = (size if abs(side - size) < SNAP and size <= base else side for side in sides)
         places = anchors(height - crop_h, width - crop_w)
         top, left = places[self.py_random.randrange(len(places))]
         return {"box": (top, left, crop_h, crop_w)}

@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 from dfd.core.card import Showing
 from dfd.core.errors import DfdError
 from dfd.core.records import InputSpec, Record
-from dfd.data.align import fit, show, shown_points
+from dfd.data.align import RESIZES, fit, show, shown_points
 from dfd.data.augment import Augment
 from dfd.data.cache import ShownCrops
 from dfd.data.crops import LANDMARKS, CropReader
@@ -130,7 +130,7 @@ class FaceViews(Dataset[Views]):
             seen = {row: image for row, image in known.items() if image is not None}
             missing = [row for row in known if row not in seen]
             for row, image in zip(missing, crops.read(missing), strict=True):
-                seen[row] = show(image, table, row, self.input.size, *how)
+                seen[row] = show(image, table, row, self.input.size, *how, RESIZES[self.sampling])
                 if kept:
                     kept.write(row, seen[row])
         return np.stack([seen[row] for row in rows.tolist()]), None
@@ -146,6 +146,7 @@ class FaceViews(Dataset[Views]):
         )
         exact = align and "landmarks" in record.assets
         shown = [str(size), margin is not None and f"margin{margin:g}", align and "aligned", exact and "exactly"]
+        shown += [RESIZES[self.sampling] is not fit and self.sampling]
         place = self.cache / "-".join(word for word in shown if word) / path.relative_to(path.anchor)
         return ShownCrops(place.with_name(f"{place.name}.raw"), path, size)
 

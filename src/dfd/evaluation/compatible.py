@@ -1,4 +1,4 @@
-"""Other codes' numbers, as those codes compute them, beside the right ones; with the reason why they differ."""
+"""Numbers of other code, as that code computes them, beside the right ones, and why they differ."""
 
 from dataclasses import dataclass
 
@@ -8,8 +8,9 @@ import pandas as pd
 from dfd.evaluation.protocol import Protocol, by_video, limited
 from dfd.metrics.pooling import pool_scores
 from dfd.metrics.probabilities import are_probabilities
-from dfd.metrics.ranking import average_precision, eer, roc_auc, roc_curve
+from dfd.metrics.ranking import average_precision, count, eer, roc_auc
 
+NEAREST = "its EER is the FPR nearest to the FNR, at corners of the ROC curve only"
 CLIPS_PER_BATCH = 4  # videos, in TALL's released test command
 
 
@@ -46,7 +47,10 @@ def deepfakebench(table: pd.DataFrame, protocol: Protocol | None = None, clips: 
         Pair("frame AUC", roc_auc(labels, scores), roc_auc(*rows), same),
         Pair("frame AP", average_precision(labels, scores), average_precision(*rows), same),
         Pair(
-            "frame EER", nearest_eer(labels, scores), eer(*rows), "its EER is the FPR nearest to the FNR, not between"
+            "frame EER",
+            nearest_eer(labels, scores),
+            eer(*rows),
+            NEAREST,
         ),
         Pair("frame acc", float(((scores > 0.5) == labels).mean()), float(((rows[1] >= 0.5) == rows[0]).mean()), same),
         Pair("video AUC", roc_auc(*merged), roc_auc(true, pooled), why),
@@ -58,13 +62,16 @@ def tall(table: pd.DataFrame) -> list[Pair]:
     probable = are_probabilities(table["score"].to_numpy())
     videos = by_video(table, Protocol(pool="logit_mean" if probable else "mean"))
     right = by_video(table)
+    ordered = "order" in videos.columns  # of the dataset's list, which the script goes through
+    listed = np.argsort(videos["order"].to_numpy() if ordered else np.arange(len(videos)), kind="stable")
     kept = len(videos) // CLIPS_PER_BATCH * CLIPS_PER_BATCH
     lost = len(videos) - kept
-    why = f"the last {lost} of {len(videos)} videos are dropped (drop_last); " if lost else ""
-    labels, scores = videos["label"].to_numpy(), videos["score"].to_numpy()
+    where = "of the list" if ordered else "by name, since the table does not know the order of the list"
+    why = f"the last {lost} of {len(videos)} videos {where} are dropped (drop_last); " if lost else ""
+    labels, scores = videos["label"].to_numpy()[listed], videos["score"].to_numpy()[listed]
     if "raw" in table.columns:
         number = table.groupby(["dataset", "video"], sort=True).ngroup().to_numpy()
-        ranked = pool_scores(number, table["raw"].to_numpy())
+        ranked = pool_scores(number, table["raw"].to_numpy())[listed]
         why += "ranks by the raw logit of the class fake, not by its margin over real"
     else:
         ranked = scores
@@ -83,10 +90,16 @@ def compare(table: pd.DataFrame, protocol: Protocol, clips: bool = False) -> lis
 
 
 def nearest_eer(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Return the false positive rate where it is nearest to the false negative rate, without interpolation."""
-    fpr, tpr, _ = roc_curve(labels, scores)
-    if np.isnan(fpr).any() or np.isnan(tpr).any():
+    """Return the false positive rate where it is nearest to the false negative rate, as DeepfakeBench computes it.
+
+    Only at the corners of the ROC curve: scikit-learn's `roc_curve` drops points on straight lines by default.
+    """
+    false, true, _ = count(labels, scores)
+    if not false[-1] or not true[-1]:
         return float("nan")
+    bends = (np.diff(false, 2) != 0) | (np.diff(true, 2) != 0)
+    corners = np.concatenate([[True], bends, [True]])[-len(false) :]
+    fpr, tpr = (np.append(0, side[corners]) / side[-1] for side in (false, true))
     return float(fpr[np.argmin(np.abs(1 - tpr - fpr))])
 
 

@@ -28,7 +28,7 @@ from dfd.metrics.measures import evaluate as values_of
 from dfd.metrics.probabilities import are_probabilities, calibrated_ece
 
 ATTRIBUTE_VALUES = 12  # of a column that a report is broken down by
-NO_ATTRIBUTE = {*COLUMNS, "donor", "track", "rows", "raw", "split", "frame", "path"}
+NO_ATTRIBUTE = {*COLUMNS, "donor", "order", "track", "rows", "raw", "split", "frame", "path"}
 FEW_GROUPS = 20  # below it a frame-level interval near 1 held the truth in 90 of 100 simulations only
 
 

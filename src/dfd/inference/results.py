@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import pandas as pd
+from PIL import Image
 
+from dfd.data.overlay import captioned
 from dfd.inference.talk_windows import summary_row
 from dfd.inference.verdict import FileResult
 
@@ -47,7 +48,8 @@ def write_results(results: Sequence[FileResult], folder: Path) -> pd.DataFrame:
         picture = result.views[0].evidence
         if picture is not None:
             name = f"{explained_name(position, result)}_explained.png"
-            cv2.imwrite(str(folder / name), picture.transpose(1, 2, 0)[..., ::-1])
+            lines = [result.path.name, f"{result.verdict}, score {result.score:.3f} (higher = fake)"]
+            Image.fromarray(captioned(picture, lines)).save(folder / name, dpi=(300, 300))
     _write_windows(results, folder)
     verdicts = verdict_table(results)
     verdicts.to_csv(folder / VERDICTS, index=False)

@@ -12,7 +12,7 @@ import numpy as np
 from dfd.core.card import Card, Looking
 from dfd.core.errors import DfdError
 from dfd.core.records import InputSpec
-from dfd.data.align import show
+from dfd.data.align import RESIZES, show
 from dfd.data.audio import read_sound
 from dfd.data.crops import Crops
 from dfd.data.images import whole_frames
@@ -155,9 +155,10 @@ def file_views(crops: Crops, options: ViewOptions) -> FileViews:
         members = np.flatnonzero(table["track"] == track)
         chosen.append(pick_views(table, members, options.input, options.views, looking.sampling))
     rows = np.concatenate(chosen)
-    size, showing = options.input.size, looking.showing
-    how = (size,) if options.crops is None else (size, showing.margin, showing.align)
-    shown = np.stack([show(crops.images[row], table, row, *how) for row in rows.ravel()]).transpose(0, 3, 1, 2)
+    size, showing, resize = options.input.size, looking.showing, RESIZES[looking.sampling]
+    margin, align = (None, False) if options.crops is None else (showing.margin, showing.align)
+    pictures = [show(crops.images[row], table, row, size, margin, align, resize) for row in rows.ravel()]
+    shown = np.stack(pictures).transpose(0, 3, 1, 2)
     if options.input.kind == "clip":
         shown = shown.reshape(*rows.shape, *shown.shape[1:])
     first = rows[:, 0]

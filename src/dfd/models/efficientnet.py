@@ -4,13 +4,15 @@ Seferbekov 2020 (selimsef/dfdc_deepfake_challenge, MIT; written here from its de
 2019) with noisy-student weights (Xie et al. 2020).
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from dfd.core.errors import DfdError
-from dfd.models.backbones import Fallback, backbone
+from dfd.models.backbones import Fallback, backbone, rgb
 from dfd.models.base import Detector
 
 Pooling = Literal["mean", "weighted"]
@@ -20,7 +22,8 @@ class EfficientNet(Detector):
     """Features of an EfficientNet, averaged over places, and one linear layer.
 
     `pooling: weighted` learns how much each place counts; `srm` shows the network noise residuals instead of pixels.
-    The classifier of ImageNet, which his checkpoints still carry, is left out: nothing uses it.
+    The classifier of ImageNet, which his checkpoints still carry, is left out: nothing uses it. `mean` and `std` are
+    those that the weights were trained with, where they are not the architecture's own.
     """
 
     def __init__(
@@ -34,11 +37,13 @@ class EfficientNet(Detector):
         drop_path: float = 0.2,
         pooling: Pooling = "mean",
         srm: bool = False,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
     ) -> None:
         network, spec, origin = backbone(architecture, pretrained, size, on_missing, drop_path_rate=drop_path)
         if not hasattr(network, "conv_head"):
             raise DfdError(f"{architecture} is no EfficientNet; other networks of timm: model=efficientnet")
-        super().__init__(spec, origin)
+        super().__init__(replace(spec, mean=rgb(mean or spec.mean), std=rgb(std or spec.std)), origin)
         width: int = network.num_features  # type: ignore[assignment]
         self.srm = NoiseResiduals() if srm else nn.Identity()
         self.backbone = network

@@ -4,16 +4,21 @@ The baselines of the field: EfficientNet (Tan & Le 2019), Xception (Chollet 2017
 ResNet, ViT, DeiT, Swin. Networks and weights come from timm (Apache-2.0).
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
 
-from dfd.models.backbones import Fallback, backbone
+from dfd.models.backbones import Fallback, backbone, rgb
 from dfd.models.base import Detector
 
 
 class ImageDetector(Detector):
-    """A timm network with a fresh head; `features` are its pooled features, the input of that head."""
+    """A timm network with a fresh head; `features` are its pooled features, the input of that head.
+
+    `mean` and `std` are those that the weights were trained with, where they are not the architecture's own.
+    """
 
     def __init__(
         self,
@@ -24,10 +29,12 @@ class ImageDetector(Detector):
         logits: int = 2,
         dropout: float = 0.0,
         drop_path: float = 0.0,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
     ) -> None:
         arguments: dict[str, Any] = {"drop_path_rate": drop_path} if drop_path else {}
         network, spec, origin = backbone(architecture, pretrained, size, on_missing, **arguments)
-        super().__init__(spec, origin)
+        super().__init__(replace(spec, mean=rgb(mean or spec.mean), std=rgb(std or spec.std)), origin)
         self.backbone = network
         self.channels_last = getattr(network, "output_fmt", "NCHW") == "NHWC"
         width: int = network.head_hidden_size  # type: ignore[assignment]

@@ -21,6 +21,7 @@ from dfd.models.backbones import BiasResize, Fallback, backbone, rgb
 from dfd.models.base import Detector
 
 Resize = Literal["official", "area", "none"]
+Layout = Literal["exact", "paper_compat"]
 Variant = Literal["micro", "tiny", "small", "base", "large"]
 
 SWINS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -49,7 +50,9 @@ class Tall(Detector):
     `frames` consecutive frames of `frame_size` pixels fill `rows` of one `size` x `size` thumbnail in raster order.
     `resize` says how a frame gets to its place: "official" is the original's way up to `size` and down again, a
     slight blur; "area" averages; "none" takes frames that fit exactly as they are. `window` is that of the first
-    stages; where the tokens of a stage are fewer, it covers all of them and attention is global.
+    stages; where the tokens of a stage are fewer, it covers all of them and attention is global. `layout` says which
+    tokens get the embedding of which frame: "exact" goes by the frame under a token's centre; "paper_compat" is the
+    arithmetic of the original code, the same for 2 x 2, which weights of other layouts were trained with.
     """
 
     channels_last = True
@@ -71,6 +74,7 @@ class Tall(Detector):
         window: int = 14,
         resize: Resize = "official",
         frame_embedding: bool = True,
+        layout: Layout = "exact",
         reasoning: int = 0,
         logits: int = 2,
         drop_path: float = 0.1,
@@ -104,11 +108,13 @@ class Tall(Detector):
         self.decay_bias_tables = decay_bias_tables
         swin.set_grad_checkpointing(checkpointing)  # type: ignore[operator]
         widths = [info["num_chs"] for info in swin.feature_info]  # type: ignore[union-attr]
-        self.frame_embedding = nn.Parameter(torch.zeros(1, frames, widths[0])) if frame_embedding else None
+        places, grid = rows * cols if layout == "paper_compat" else frames, size // patch
+        self.frame_embedding = nn.Parameter(torch.zeros(1, places, widths[0])) if frame_embedding else None
         if self.frame_embedding is not None:
             nn.init.trunc_normal_(self.frame_embedding, std=0.02)
-        self.register_buffer("owner", token_owners(size // patch, rows, cols).clamp(max=frames - 1), persistent=False)
-        self.stage = last_separable_stage(size // patch, rows, cols, len(widths))
+        owner = original_owners(grid, rows, cols) if layout == "paper_compat" else token_owners(grid, rows, cols)
+        self.register_buffer("owner", owner.clamp(max=places - 1), persistent=False)
+        self.stage = last_separable_stage(grid, rows, cols, len(widths))
         self.reasoning = GraphReasoning(widths[self.stage], rows * cols, reasoning) if reasoning else None
         self.head = nn.Linear(widths[-1], logits)
         nn.init.trunc_normal_(self.head.weight, std=0.02)
@@ -145,7 +151,7 @@ class Tall(Detector):
     def _encode(self, pixels: Tensor) -> tuple[Tensor, Tensor | None]:
         x = self.swin.patch_embed(thumbnail(pixels, self.rows, self.cols, self.size, self.resize))  # type: ignore[operator]
         if self.frame_embedding is not None:
-            x = x + self.frame_embedding[:, self.owner]
+            x = x + self.frame_embedding[:, self.owner] * (self.owner >= 0)[..., None]
         nodes = None
         for index, stage in enumerate(self.swin.layers):  # type: ignore[arg-type]
             x = stage(x)
@@ -293,6 +299,20 @@ def token_owners(grid: int, rows: int, cols: int) -> Tensor:
     centres = torch.arange(grid) + 0.5
     row, col = (centres * rows / grid).long(), (centres * cols / grid).long()
     return row[:, None] * cols + col[None, :]
+
+
+def original_owners(grid: int, rows: int, cols: int) -> Tensor:
+    """Return the frame whose embedding the original code adds to each token, (grid, grid); -1 where it adds none.
+
+    It puts frame i into row i // rows and column i % rows of places of whole tokens: right for square layouts that
+    divide the grid. Of 1 x 4 only the first frame gets an embedding, of 3 x 3 the last tokens of a side get none.
+    """
+    height, width = grid // rows, grid // cols
+    owners = torch.full((grid, grid), -1)
+    for frame in range(rows * cols):
+        top, left = frame // rows * height, frame % rows * width
+        owners[top : top + height, left : left + width] = frame
+    return owners
 
 
 def last_separable_stage(grid: int, rows: int, cols: int, stages: int) -> int:

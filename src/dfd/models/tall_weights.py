@@ -12,11 +12,21 @@ import torch
 from torch import Tensor
 
 from dfd.core.errors import DfdError
+from dfd.core.records import IMAGENET_MEAN, IMAGENET_STD
 from dfd.models.foreign import load_whole, some
 from dfd.models.tall import Tall
 
 BUFFERS = ("relative_position_index", "attn_mask")
 VARIANTS = {(96, 6): "tiny", (96, 18): "small", (128, 18): "base", (192, 18): "large"}  # by width and third depth
+
+TOLD = {
+    "thumbnail_rows": "rows",
+    "duration": "frames",
+    "frames_per_group": "stride",
+    "num_clips": "clips",
+    "input_size": "frame_size",
+}  # names on the official command line, and ours
+SUPPORTED = {"modality": "rgb", "dense_sampling": True, "threed_data": False, "num_crops": 1}
 
 State = Mapping[str, Tensor]
 
@@ -46,9 +56,37 @@ def read_foreign(path: Path, ema: bool = False) -> Foreign:
     state = {name.removeprefix("module."): value for name, value in state.items() if isinstance(value, Tensor)}
     if any(name.startswith("model.") for name in state):
         state = {name.removeprefix("model."): value for name, value in state.items()}
-        bench = {"frame_size": 224, "mean": (0.5,) * 3, "std": (0.5,) * 3}
+        # its configuration of TALL says ImageNet's mean and std, unlike that of most of its detectors
+        bench = {"frame_size": 224, "mean": IMAGENET_MEAN, "std": IMAGENET_STD}
         return Foreign(state, arguments_of(state, path) | bench, f"DeepfakeBench: {path.name}")
-    return Foreign(state, arguments_of(state, path), f"TALL4Deepfake: {path.name}")
+    arguments = arguments_of(state, path) | told_arguments(content.get("args"), state, path)
+    return Foreign(state, arguments, f"TALL4Deepfake: {path.name}")
+
+
+def told_arguments(told: Namespace | None, state: State, path: Path) -> dict[str, Any]:
+    """Return the arguments that only the command line in an official container knows, or refuse what we lack.
+
+    A container without them is read as the published command, 2 x 2 frames.
+    """
+    options = vars(told) if isinstance(told, Namespace) else {}
+    for name, supported in SUPPORTED.items():
+        if options.get(name, supported) != supported:
+            raise DfdError(
+                f"{path} was trained with {name}={options[name]!r}, which cannot be reproduced here: only "
+                f"{name}={supported!r} can"
+            )
+    given = {ours: int(options[theirs]) for theirs, ours in TOLD.items() if options.get(theirs) is not None}
+    rows, embedding = given.get("rows", 2), state.get("frame_pos_embed")
+    frames = given.get("frames", 4 if embedding is None else embedding.shape[1])
+    places = -(-frames // rows) * rows
+    if embedding is not None and embedding.shape[1] != places:
+        raise DfdError(
+            f"{path} embeds {embedding.shape[1]} frames, its command line says duration={frames} in "
+            f"thumbnail_rows={rows}: it is damaged, or of another code"
+        )
+    square = rows * rows == places
+    layout = {} if square and rows == 2 else {"layout": "paper_compat"}
+    return given | layout | ({"padding": True} if places != frames else {})
 
 
 def arguments_of(state: State, path: Path) -> dict[str, Any]:

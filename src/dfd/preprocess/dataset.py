@@ -212,7 +212,9 @@ def _combined(
 def _of_part(record: Record, part: str, folder: Path) -> Record:
     files = {kind: path if kind == "numbering" else (folder / path).as_posix() for kind, path in record.assets.items()}
     original = None if record.original is None else f"{part}/{record.original}"
-    return replace(record, id=f"{part}/{record.id}", group=f"{part}/{record.group}", original=original, assets=files)
+    donor = None if record.donor is None else f"{part}/{record.donor}"
+    group = f"{part}/{record.group}"
+    return replace(record, id=f"{part}/{record.id}", group=group, original=original, assets=files, donor=donor)
 
 
 def _place(data: Mapping[str, Any], name: str, root: Path, sample: bool) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 from jinja2 import Environment, PackageLoader, select_autoescape
 
 from dfd.core.errors import DfdError
@@ -27,12 +28,14 @@ def write_page(manifest: Manifest, failures: Sequence[Failure], name: str, folde
     """Write `contact_sheet.png` and a page around it, beside the manifest (or in `folder`); return the page."""
     place = manifest.folder if (manifest.folder / "manifest.parquet").is_file() else folder
     place.mkdir(parents=True, exist_ok=True)
-    contact_sheet(manifest, place / "contact_sheet.png")
+    shown = contact_sheet(manifest, place / "contact_sheet.png")
     environment = Environment(loader=PackageLoader("dfd.preprocess", "."), autoescape=select_autoescape())
     counts = Counter((r.method, r.split) for r in manifest.records)
     text = environment.get_template("sheet.html.j2").render(
         name=name,
         total=len(manifest.records),
+        shown=shown,
+        without=_without_faces(place / "videos.parquet"),
         counts=sorted(counts.items()),
         reasons=Counter(failure.reason for failure in failures).most_common(),
         failures=failures[:200],
@@ -44,15 +47,26 @@ def write_page(manifest: Manifest, failures: Sequence[Failure], name: str, folde
     return place / "index.html"
 
 
-def contact_sheet(manifest: Manifest, path: Path, columns: int = 3) -> Path:
-    """Write a PNG of the videos whose faces the detector was least certain of, with its confidence."""
+def contact_sheet(manifest: Manifest, path: Path, columns: int = 3) -> int:
+    """Write a PNG of the videos whose faces the detector was least certain of; return how many it shows."""
     step = max(1, len(manifest.records) // MOST)
     worst = sorted((*_least_certain(manifest.folder, r), place) for place, r in enumerate(manifest.records[::step]))
     tiles = [_tile(manifest.folder, manifest.records[place * step], row) for _, row, place in worst[:SHOWN]]
     tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % columns)
     lines = [np.hstack(tiles[start : start + columns]) for start in range(0, len(tiles), columns)]
     cv2.imwrite(str(path), cv2.cvtColor(np.vstack(lines), cv2.COLOR_RGB2BGR))
-    return path
+    return min(SHOWN, len(worst))
+
+
+def _without_faces(table: Path) -> list[dict]:
+    """Return the videos with most kept frames on which no face of the main person is, from the table of videos."""
+    if not table.is_file():
+        return []
+    videos = pd.read_parquet(table)
+    if "no_face" not in videos:
+        return []
+    worst = videos[videos["no_face"] > 0].sort_values("no_face", ascending=False, kind="stable")
+    return worst.head(SHOWN)[["video", "no_face", "interpolated"]].to_dict("records")
 
 
 def _least_certain(folder: Path, record: Record) -> tuple[float, int]:
@@ -66,8 +80,9 @@ def _tile(folder: Path, record: Record, row: int) -> np.ndarray:
         face = cv2.resize(crops.read([row])[0], (TILE, TILE), interpolation=cv2.INTER_AREA)
         confidence = crops.table["confidence"][row]
         frame = _frame(record, crops, row)
+        how = "" if crops.table["detected"][row] else " interpolated"
     label = np.full((TEXT, WIDE + TILE, 3), 255, np.uint8)
-    for line, text in enumerate((f"{record.id[-44:]}", f"{confidence:.3f}  {record.method} {record.split}")):
+    for line, text in enumerate((f"{record.id[-44:]}", f"{confidence:.3f}{how}  {record.method} {record.split}")):
         cv2.putText(label, text, (2, 11 + 13 * line), cv2.FONT_HERSHEY_SIMPLEX, 0.36, (0, 0, 0), 1, cv2.LINE_AA)
     return np.vstack([np.hstack([frame, face]), label])
 

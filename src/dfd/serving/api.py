@@ -49,13 +49,13 @@ def key_of(request: Request) -> Key:
     return key
 
 
-def routes(desk: Desk, about: Callable[[], dict[str, Any]]) -> APIRouter:
-    """Return the routes; `about` describes the runs that are served."""
+def routes(desk: Desk, about: Callable[[], dict[str, Any]], restores: bool) -> APIRouter:
+    """Return the routes; `about` describes the runs that are served, `restores` whether jobs may ask for deblurring."""
     api = APIRouter(prefix="/v1", responses=PROBLEMS)
     _add_uploads(api, desk)
     _add_jobs(api, desk)
     _add_results(api, desk)
-    _add_models(api, about)
+    _add_models(api, about, restores)
     return api
 
 
@@ -183,11 +183,11 @@ def artifact(desk: Desk, stored: str, name: str) -> Response:
     return StreamingResponse(all_chunks(), media_type=media_type(name), headers=headers)
 
 
-def _add_models(api: APIRouter, about: Callable[[], dict[str, Any]]) -> None:
+def _add_models(api: APIRouter, about: Callable[[], dict[str, Any]], restores: bool) -> None:
     @api.get("/models")
     def list_models() -> dict[str, Any]:
         """List the runs that judge every file, with their operating points."""
-        return {"models": [{"id": name, **told} for name, told in about().items()]}
+        return {"models": [{"id": name, **told} for name, told in about().items()], "restores": restores}
 
     @api.get("/models/{id}/card")
     def show_card(id: str) -> dict[str, Any]:

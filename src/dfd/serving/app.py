@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import sqlalchemy.exc
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
@@ -17,7 +16,7 @@ from dfd import __version__
 from dfd.serving import api, legacy
 from dfd.serving.api import key_of
 from dfd.serving.desk import Desk
-from dfd.serving.guard import Guard
+from dfd.serving.guard import LOST, Guard
 from dfd.serving.keys import Keys
 from dfd.serving.measured import Measured, Measuring
 from dfd.serving.problems import CODES, TYPE, Problem
@@ -46,7 +45,7 @@ def create_app(settings: Settings) -> FastAPI:
     _describe_key(app)
     measured, keys = Measured(settings, store), Keys(store)
     app.state.keys = keys
-    app.include_router(api.routes(desk, lambda: _about(settings, store)))
+    app.include_router(api.routes(desk, lambda: _about(settings, store), settings.restorer is not None))
     app.include_router(legacy.routes(desk))
     _add_health(app, settings, store, storage)
     _add_page(app)
@@ -162,9 +161,12 @@ def _add_errors(app: FastAPI) -> None:
         log.warning("database: %s", " ".join(str(error).split())[:200])
         return problem(request, Problem("database", "try again in a moment", 5))
 
+    def unforeseen(request: Request, error: Exception) -> Response:
+        return problem(request, Problem("internal", "the server's log has more"))
+
     app.add_exception_handler(Problem, problem)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(RequestValidationError, invalid)
-    app.add_exception_handler(sqlalchemy.exc.OperationalError, database)
-    app.add_exception_handler(sqlalchemy.exc.InterfaceError, database)
-    app.add_exception_handler(sqlalchemy.exc.TimeoutError, database)
+    for lost in LOST:
+        app.add_exception_handler(lost, database)
+    app.add_exception_handler(Exception, unforeseen)

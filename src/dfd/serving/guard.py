@@ -5,9 +5,11 @@ they see the headers alone.
 """
 
 import json
+import logging
 import shutil
 import time
 
+import sqlalchemy.exc
 from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
@@ -20,6 +22,9 @@ from dfd.serving.problems import TYPE, Problem
 from dfd.serving.settings import Settings
 from dfd.serving.store import Store
 
+log = logging.getLogger("dfd")
+
+LOST = (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError, sqlalchemy.exc.TimeoutError)  # the database
 OPEN = ("/", "/static", "/healthz", "/readyz", "/openapi.json", "/favicon.ico")  # without a key
 UPLOADS = {("PUT", "/v1/uploads"), ("POST", "/v1/jobs"), ("POST", "/detect"), ("POST", "/api/detect")}
 SLACK = 2**20  # bytes of a form beside its file
@@ -62,6 +67,9 @@ class Guard:
             await self._app(scope, receive, _with_headers(send, scope["path"]))
         except Problem as problem:
             await answer(problem, _with_headers(send, scope["path"]))
+        except LOST as error:
+            log.warning("database: %s", " ".join(str(error).split())[:200])
+            await answer(Problem("database", "try again in a moment", 5), _with_headers(send, scope["path"]))
 
     def _admit(self, scope: Scope) -> Key:
         headers, traffic = Headers(scope=scope), self._settings.traffic

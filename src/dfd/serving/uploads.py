@@ -3,7 +3,6 @@
 import hashlib
 import os
 import secrets
-import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -16,6 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from dfd.data.kinds import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from dfd.serving.problems import Problem
+from dfd.serving.processes import is_alive
 
 LONGEST_NAME = 200
 FIELD = 10_000  # bytes of a form's field that is not a file
@@ -178,10 +178,5 @@ def clean_spool(folder: Path) -> None:
     """Remove what servers of this machine left that were killed while they received."""
     for left in folder.glob("*-*"):
         process = left.name.partition("-")[0]
-        if process.isdigit() and not Path(f"/proc/{process}").exists():
+        if process.isdigit() and not is_alive(int(process)):
             left.unlink(missing_ok=True)
-
-
-def room(folder: Path) -> int:
-    """Return the bytes that are free."""
-    return shutil.disk_usage(folder).free

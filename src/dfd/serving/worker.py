@@ -16,6 +16,7 @@ import sqlalchemy.exc
 
 from dfd.serving.artifacts import RESULT, SCORES, scores_csv
 from dfd.serving.looking import Looker, NotJudged
+from dfd.serving.processes import is_alive
 from dfd.serving.queue import Claims, Queue
 from dfd.serving.settings import Settings
 from dfd.serving.storage import Storage
@@ -142,16 +143,8 @@ def clean_scratch(folder: Path) -> None:
     """Remove what workers of this machine left that were killed."""
     for left in folder.glob("*-*-*"):
         process = left.name.split("-")[-2]
-        if not process.isdigit() or not _alive(int(process)):
+        if not process.isdigit() or not is_alive(int(process)):
             shutil.rmtree(left, ignore_errors=True)
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except OSError:
-        return False
-    return process != os.getpid()
 
 
 def run_worker(settings: Settings, lifeline: Any = None) -> None:

@@ -161,6 +161,7 @@ def prediction_table(rows: Rows, records: Sequence[Record]) -> pd.DataFrame:
     """Turn rows into a prediction table by looking their videos up among the records of the split."""
     shown = [records[video] for video in rows.video]
     attributes = sorted({name for record in records for name in record.attributes})
+    donors = {"donor": [record.donor or record.group for record in shown]} if any(r.donor for r in records) else {}
     return tidy(
         pd.DataFrame(
             {name: [record.attributes.get(name, "unknown") for record in shown] for name in attributes}
@@ -173,7 +174,9 @@ def prediction_table(rows: Rows, records: Sequence[Record]) -> pd.DataFrame:
                 "t": rows.t,
                 "score": rows.score,
                 "raw": rows.raw,
+                "order": rows.video,  # of the dataset's list
             }
+            | donors
         )
     )
 

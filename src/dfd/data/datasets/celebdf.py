@@ -37,10 +37,13 @@ def index(root: Path, version: str = "v2", val_fraction: float = 0.1, allow_miss
     val = _validation(rest, val_fraction)
     for name, path in found:
         group = _group(name, path.stem)
+        parts = path.stem.split("_")
+        donor = parts[1] if FOLDERS[name] == FAKE and len(parts) > 2 else None
         split = "test" if f"{name}/{path.name}" in test else "val" if group in val else "train"
         method = "real" if FOLDERS[name] == REAL else name
         original = f"Celeb-real/{_target_video(path.stem)}" if FOLDERS[name] == FAKE else None
-        yield Record(f"{name}/{path.stem}", "celebdf", split, FOLDERS[name], str(path), group, method, original)
+        identity = f"{name}/{path.stem}"
+        yield Record(identity, "celebdf", split, FOLDERS[name], str(path), group, method, original, donor=donor)
 
 
 def _test_list(root: Path) -> set[str]:

@@ -45,7 +45,16 @@ def _listed(root: Path, originals: Path, variants: Sequence[str]) -> Iterator[Re
             yield Record(f"real/{target}", "deeperforensics", split, REAL, str(originals / f"{target}.mp4"), target)
         for variant in variants:
             for name in names:
-                target, video = name.split("_")[0], root / "manipulated_videos" / variant / f"{name}.mp4"
+                target, _, actor = name.partition("_")
+                video, source = root / "manipulated_videos" / variant / f"{name}.mp4", f"real/{target}"
                 yield Record(
-                    f"{variant}/{name}", "deeperforensics", split, FAKE, str(video), target, variant, f"real/{target}"
+                    f"{variant}/{name}",
+                    "deeperforensics",
+                    split,
+                    FAKE,
+                    str(video),
+                    target,
+                    variant,
+                    source,
+                    donor=actor or None,
                 )

@@ -33,7 +33,9 @@ def index(root: Path, val_fraction: float = 0.1, allow_missing: bool = False) ->
         source = originals.get(PurePosixPath(str(told.get("source_video", ""))).stem) if label else None
         original = str(PurePosixPath(source).with_suffix("")) if source else None
         identity = str(PurePosixPath(name).with_suffix(""))
-        records.append(Record(identity, "dfdc_preview", split, label, str(root / name), person, method, original))
+        donor = str(told["swapped_id"]) if label == FAKE and told.get("swapped_id") else None
+        record = Record(identity, "dfdc_preview", split, label, str(root / name), person, method, original, donor=donor)
+        records.append(record)
     yield from complete(records, TITLE, root, allow_missing)
 
 

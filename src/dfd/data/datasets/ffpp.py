@@ -39,7 +39,7 @@ def index_actors(root: Path, compression: str = "c23", allow_missing: bool = Fal
         yield Record(f"actors/{path.stem}", "dfd", "test", REAL, str(path), path.stem.split("__")[0])
     for path in sorted(fake.glob("*.mp4")):
         people, scene, *_ = path.stem.split("__")
-        target = people.split("_")[0]
+        target, _, donor = people.partition("_")
         original = f"actors/{target}__{scene}" if (real / f"{target}__{scene}.mp4").is_file() else None
         if original is None and not allow_missing:
             raise DfdError(
@@ -47,7 +47,9 @@ def index_actors(root: Path, compression: str = "c23", allow_missing: bool = Fal
                 "download, or go on without it with data.index.allow_missing=true"
             )
         identity = f"DeepFakeDetection/{path.stem}"
-        yield Record(identity, "dfd", "test", FAKE, str(path), target, "DeepFakeDetection", original)
+        yield Record(
+            identity, "dfd", "test", FAKE, str(path), target, "DeepFakeDetection", original, donor=donor or None
+        )
 
 
 def _listed(root: Path, compression: str, methods: Sequence[str]) -> Iterator[Record]:

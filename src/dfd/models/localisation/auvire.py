@@ -126,7 +126,7 @@ class Discrepancy(nn.Module):
 
     def __init__(self, inputs: int, channels: int, retain: int, halvings: int, length: int | None) -> None:
         super().__init__()
-        self.retain = retain
+        self.masked = length is None
         levels = [0] * retain + list(range(1, halvings + 1))
         widths = [inputs] + [channels] * len(levels)
         strides = [1] * retain + [2] * halvings
@@ -143,13 +143,18 @@ class Discrepancy(nn.Module):
         found = []
         for block, at in zip(self.model, steps):
             x = block(x, at)
-            found.append(x.transpose(1, 2))
-        found = [lateral(level) for lateral, level in zip(cast(nn.ModuleList, self.pyramid.inner_blocks), found)]
+            found.append(x)
+        laterals = cast(nn.ModuleList, self.pyramid.inner_blocks)
+        found = [self._planar(lateral, level, at) for lateral, level, at in zip(laterals, found, steps)]
         for level in range(len(found) - 1, 0, -1):
-            times = found[level - 1].shape[-1] // found[level].shape[-1]
-            found[level - 1] = found[level - 1] + found[level].repeat_interleave(times, -1)
-        parts = zip(cast(nn.ModuleList, self.pyramid.layer_blocks), found)
-        return [smooth(level).transpose(1, 2) for smooth, level in parts]
+            times = found[level - 1].shape[1] // found[level].shape[1]
+            found[level - 1] = found[level - 1] + found[level].repeat_interleave(times, 1)
+        smooth = cast(nn.ModuleList, self.pyramid.layer_blocks)
+        return [self._planar(conv, level, at) for conv, level, at in zip(smooth, found, steps)]
+
+    def _planar(self, conv: nn.Module, x: Tensor, steps: Steps) -> Tensor:
+        x = conv(x.transpose(1, 2)).transpose(1, 2)
+        return x * steps.weight if self.masked else x
 
 
 class LevelHeads(nn.Module):

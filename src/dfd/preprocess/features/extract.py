@@ -1,5 +1,6 @@
 """Decode a file once and show it to any number of extractors."""
 
+import math
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from dfd.data.features import FeatureFacts
 from dfd.data.video import BadVideo, Video, open_video
 from dfd.preprocess.features.base import FPS, HERTZ, Extractor, Frame, Listens, Looks
 
-FRAMES = 64  # of a stretch, besides context: a multiple of every stride that makes sense
+FRAMES = 64  # of a stretch at most, besides context
 SECONDS = 60.0  # of sound in a stretch
 SOUND_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".aac", ".m4a")  # files without pictures
 
@@ -98,25 +99,27 @@ def _look(grid: Grid, extractors: Sequence[Looks], parts: Mapping[str, list[np.n
     if not extractors:
         return
     before, after = max(e.before for e in extractors), max(e.after for e in extractors)
-    for held, count in _stretches(iter(grid), before, after):
+    together = math.lcm(*(extractor.stride for extractor in extractors))
+    size = max(together, FRAMES // together * together)  # a stretch begins with a row of every extractor
+    for held, count in _stretches(iter(grid), before, after, size):
         for extractor in extractors:
             seen = held[before - extractor.before : before + count + extractor.after]
             _keep(extractor.look(seen), parts, -(-count // extractor.stride), dtype)
 
 
-def _stretches(frames: Iterator[Frame], before: int, after: int) -> Iterator[tuple[list[Frame], int]]:
+def _stretches(frames: Iterator[Frame], before: int, after: int, size: int) -> Iterator[tuple[list[Frame], int]]:
     """Yield lists of before + count + after frames, the ends repeated, that together have every frame once."""
     ahead: deque[Frame] = deque()
     held: list[Frame] = []
     ended = False
     while True:
-        while not ended and len(ahead) < FRAMES + after:
+        while not ended and len(ahead) < size + after:
             frame = next(frames, None)
             if frame is None:
                 ended = True
             else:
                 ahead.append(frame)
-        count = min(FRAMES, len(ahead))
+        count = min(size, len(ahead))
         if not count:
             return
         current = [ahead.popleft() for _ in range(count)]

@@ -33,7 +33,7 @@ find("key-form").addEventListener("submit", async (event) => {
   find("key-error").textContent = "";
   try {
     if (/[^\x20-\x7e]/.test(key)) throw { title: "This is not a key", detail: "it holds characters that no key has" };
-    models = (await (await ask("/v1/models")).json()).models;
+    await learn();
     await older();
   } catch (problem) {
     key = "";
@@ -48,6 +48,12 @@ find("key-form").addEventListener("submit", async (event) => {
   find("files").focus();
 });
 
+async function learn() {
+  const told = await (await ask("/v1/models")).json();
+  models = told.models;
+  find("restore").hidden = !told.restores;
+}
+
 async function health() {
   const place = find("health");
   try {
@@ -55,7 +61,7 @@ async function health() {
     const bad = Object.entries(told.checks).filter(([, state]) => state !== "ok");
     place.textContent = told.ready ? "ready" : "not ready: " + bad.map(([name, state]) => `${name} (${state.replace(/^\w+: /, "")})`).join("; ");
     place.classList.toggle("bad", !told.ready);
-    if (told.ready && key && !models.length) { models = (await (await ask("/v1/models")).json()).models; showModels(); }
+    if (told.ready && key && !models.length) { await learn(); showModels(); }
   } catch {
     place.textContent = "the server does not answer";
     place.classList.add("bad");
@@ -84,7 +90,7 @@ function send(file) {
   return new Promise((done) => {
     const request = new XMLHttpRequest(); // fetch does not say how much was sent
     card.stopSending = () => request.abort();
-    request.open("PUT", "/v1/uploads");
+    request.open("PUT", `/v1/uploads?deblur=${find("restore").hidden ? "false" : find("deblur").value}`);
     request.setRequestHeader("x-api-key", key);
     request.setRequestHeader("x-filename", encodeURIComponent(file.name));
     request.setRequestHeader("content-type", "application/octet-stream");

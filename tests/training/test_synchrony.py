@@ -36,6 +36,7 @@ def trainer(epochs=1, **more):
     return pl.Trainer(max_epochs=epochs, accelerator="cpu", **QUIET, **more)
 
 
+@pytest.mark.slow
 def test_a_batch_is_learned_by_heart(heads):
     network = tiny()
     objective = Synchrony(network, optimizer=adam(3e-3), first_epochs=1)
@@ -55,6 +56,7 @@ def test_a_batch_is_learned_by_heart(heads):
     assert losses[-1] < 0.9 * losses[0]
 
 
+@pytest.mark.slow
 def test_stages_follow_from_the_epoch_and_validation_counts_frames(heads):
     network = tiny()
     objective = Synchrony(network, optimizer=adam(1e-3), first_epochs=1)
@@ -97,6 +99,7 @@ def anomaly(**options):
     return AVAnomaly(tiny(), steps=20, stride=10, **options)
 
 
+@pytest.mark.slow
 def test_the_detector_learns_from_people_whom_the_base_has_not_seen(heads):
     network = anomaly()
     before = {name: value.clone() for name, value in network.base.state_dict().items()}
@@ -135,9 +138,7 @@ def test_an_offset_is_found_and_taken_out():
         moved = torch.roll(sound, -640 * int(judged.offset), dims=1)
         again = plain(pixels, moved)
     assert judged.offset.abs() <= 15
-    if judged.offset.abs() <= network.base.reach:
-        inside = slice(0, None)
-        assert torch.allclose(judged.delays[:, inside], again.delays[:, inside], atol=1e-5)
+    assert torch.allclose(judged.delays, again.delays, atol=1e-5)
 
 
 def test_a_short_clip_and_silent_windows_do_not_count():

@@ -38,9 +38,9 @@ BENCHES: dict[str, Callable[[Path], Iterable[Figure]]] = {
         memory,
         index,
         tall,
-        talk,
         features,
         serve,
+        talk,
     )
 }
 

@@ -1,4 +1,7 @@
-"""Turn weights of other code into checkpoints that `run=` takes: scripts/convert_weights.py tall|dfdc|deblur FILE."""
+"""Turn weights of other code into checkpoints that `run=` takes.
+
+python scripts/convert_weights.py tall|dfdc|deblur|localisation FILE
+"""
 
 import argparse
 import csv
@@ -38,6 +41,21 @@ def dfdc(arguments: argparse.Namespace) -> Path:
     path = target(arguments, arguments.file.with_name(f"{arguments.file.name}.ckpt"))
     crops = CropOptions(groups=32, length=1, detections=32, size=512, margin=0.66, min_confidence=0.8)
     save_network(path, network, tree, model="efficientnet_b7", data="dfdc", crops=asdict(crops))
+    return path
+
+
+def localisation(arguments: argparse.Namespace) -> Path:
+    """Convert a checkpoint of UMMAFormer, ActionFormer, TriDet or AuViRe."""
+    from dfd.models.checkpoint import save_network
+    from dfd.models.localisation.weights import load_official, read_official
+
+    streams = [text.split(":") for text in arguments.streams or []]
+    named = [[name, int(width), float(rate)] for name, width, rate in streams] or None
+    official = read_official(arguments.file, named, arguments.length, not arguments.current)
+    network = build(official.tree)
+    load_official(network, official)
+    path = target(arguments, arguments.file.with_name(f"{arguments.file.name}.ckpt"))
+    save_network(path, network, official.tree, model=official.name.split(":")[0], data="unknown")
     return path
 
 
@@ -97,6 +115,13 @@ def main() -> int:
     one.add_argument("file", type=Path)
     one.add_argument("output", type=Path, nargs="?", help="where to write; default: beside FILE, as .ckpt")
     one.set_defaults(convert=dfdc)
+    one = models.add_parser("localisation", help="a checkpoint of UMMAFormer, ActionFormer, TriDet or AuViRe")
+    one.add_argument("file", type=Path)
+    one.add_argument("output", type=Path, nargs="?", help="where to write; default: beside FILE, as .ckpt")
+    one.add_argument("--streams", nargs="+", help="features as name:width:rate, in the order of training")
+    one.add_argument("--length", type=int, help="steps of the grid (default: the authors')")
+    one.add_argument("--current", action="store_true", help="take the weights themselves, not their moving average")
+    one.set_defaults(convert=localisation)
     one = models.add_parser("deblur", help="a checkpoint of the published deblurring U-Nets, large or light")
     one.add_argument("file", type=Path)
     one.add_argument("output", type=Path, nargs="?", help="where to write; default: beside FILE, as .ckpt")

@@ -10,7 +10,7 @@ import pytest
 from omegaconf import OmegaConf
 from torch.distributed import TCPStore
 
-from dfd.cli.runs import open_folder, saved_config
+from dfd.cli.run_folders import open_folder, saved_config
 from dfd.cli.sweeps.summary import note_evaluations
 from dfd.core.errors import DfdError
 from dfd.core.process_group import is_first, job_name

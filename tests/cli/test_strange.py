@@ -5,11 +5,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from dfd.cli import ood_data
 from dfd.cli.invocation import Invocation
 from dfd.core.manifest import Manifest
 from dfd.core.records import Record
 from dfd.preprocess.dataset import Prepared
+from dfd.runs import ood_data
 
 LOADER = {"view_margin": 0.1, "align": True, "eval_frames": 4, "workers": 2}
 KNOWN = {"name": "ffpp", "root": None, "index": None, "crops": None, "loader": LOADER}
@@ -25,7 +25,7 @@ def sides(monkeypatch, tmp_path):
         return Prepared(SimpleNamespace(tag=node["name"]), Manifest(tuple(records), tmp_path), [], [], [])
 
     def of(given, *typed):
-        return ood_data.id_and_ood(KNOWN, tmp_path, (), Invocation(typed), given and deepcopy(given))
+        return ood_data.id_and_ood(KNOWN, tmp_path, (), Invocation(typed).values, given and deepcopy(given))
 
     monkeypatch.setattr(ood_data, "prepare_data", prepare)
     return of

@@ -98,6 +98,15 @@ def test_two_people_stay_two_tracks_and_the_larger_is_the_main_one():
     assert main_tracks([], (300, 200)) == []
 
 
+def test_many_looks_at_one_moment_count_for_that_moment():
+    """Looks crowd where a face comes and goes; somebody seen all the time is the main one nevertheless."""
+    often = {t: face(200, 0, 50) for t in (100, 101, 102, 103)}
+    seen = {0: face(0, 0), 100: both(often[100], face(0, 0)), 101: often[101], 102: often[102], 103: often[103]}
+    seen |= {200: face(0, 0), 300: face(0, 0)}
+    tracks = link(seen, 0.9)
+    assert main_tracks(tracks, (300, 200), looks=sorted(seen))[0].frames == [0, 100, 200, 300]
+
+
 def test_the_most_central_face_can_be_the_main_one():
     tracks = link({0: both(face(0, 0, 50), face(80, 80, 40))}, 0.9)
     assert main_tracks(tracks, (200, 200))[0].boxes[0].tolist() == [0, 0, 50, 50]

@@ -14,7 +14,7 @@ from tests.conftest import write_video
 
 playwright = pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.slow
-PATIENCE = 60_000  # milliseconds
+PATIENCE = 240_000  # milliseconds
 
 
 def browser_program() -> str | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hydra import compose
 from omegaconf import DictConfig, OmegaConf
 
-from dfd.cli import runs
+from dfd.cli import run_folders
 from dfd.cli.app import command
 from dfd.cli.invocation import Invocation
 from dfd.cli.sample_banner import banner
@@ -18,9 +18,9 @@ from dfd.core.build import allowed, allowed_networks, build, check
 from dfd.core.errors import DfdError, did_you_mean
 
 if TYPE_CHECKING:
-    from dfd.cli.evaluation import Evaluated
     from dfd.models.checkpoint import Loaded
     from dfd.preprocess.dataset import Prepared
+    from dfd.runs.evaluation import Evaluated
 
 log = logging.getLogger("dfd")
 
@@ -73,7 +73,7 @@ def _subject(cfg: DictConfig) -> Subject:
 
     checkpoint = find_checkpoint(Path(cfg.run))
     loaded = load_network(checkpoint, allowed_networks(cfg.plugins))
-    return Subject(loaded, run_of(checkpoint), runs.saved_config(checkpoint))
+    return Subject(loaded, run_of(checkpoint), run_folders.saved_config(checkpoint))
 
 
 def _subject_folder(cfg: DictConfig) -> Path:
@@ -118,8 +118,8 @@ def _per_dataset(cfg: DictConfig, choices: list[str], called: Invocation) -> lis
 
 
 def _evaluate_dataset(cfg: DictConfig, subject: Subject, called: Invocation, of_several: bool) -> "Evaluated | None":
-    from dfd.cli.evaluation import Task, evaluator_of
     from dfd.core.card import SHOWN_IN_CROPS
+    from dfd.runs.evaluation import Task, evaluator_of
 
     prepared, data_cfg = _prepare(cfg, subject, called)
     network, card, run = subject.loaded.network, subject.loaded.card, subject.folder
@@ -130,7 +130,7 @@ def _evaluate_dataset(cfg: DictConfig, subject: Subject, called: Invocation, of_
     folder = run / "eval" / name
     if cfg.output:
         folder = Path(cfg.output) / name if of_several else Path(cfg.output)
-    facts = runs.evaluation_facts(prepared, data_cfg["title"], card, run) | {
+    facts = run_folders.evaluation_facts(prepared, data_cfg["title"], card, run) | {
         "checkpoint": str(subject.loaded.path),
         "config": OmegaConf.to_yaml(cfg, resolve=True),
         "overrides": list(called.overrides),
@@ -151,9 +151,11 @@ def _prepare(cfg: DictConfig, subject: Subject, called: Invocation) -> "tuple[Pr
     if data_cfg["name"] in (cfg.roots or {}):
         data_cfg["root"] = cfg.roots[data_cfg["name"]]
     if subject.loaded.network.input.kind == "talk":
-        from dfd.cli.evaluate_talk import listening
+        from dfd.runs.evaluate_talk import listening
 
-        data_cfg = listening(data_cfg, subject.saved)
+        saved = subject.saved
+        own = None if saved is None else OmegaConf.to_container(saved.data.loader, resolve=True)
+        data_cfg = listening(data_cfg, own)  # type: ignore[arg-type]
     data_dir = _data_dir(cfg, subject.saved, called, data_cfg)
     allow = allowed(cfg.plugins)
     check(data_cfg, allow, "data")
@@ -195,18 +197,19 @@ def _data_dir(cfg: DictConfig, saved: DictConfig | None, called: Invocation, dat
 
 def _report_ood(cfg: DictConfig, subject: Subject, called: Invocation) -> float:
     """Evaluate out-of-distribution detectors on a run; return the AUROC of the lead."""
-    from dfd.cli.ood import chosen_detectors, report_ood
-    from dfd.cli.ood_data import id_and_ood
+    from dfd.runs.ood import OodTask, chosen_detectors, report_ood
+    from dfd.runs.ood_data import id_and_ood
 
-    chosen_detectors(cfg.posthoc, cfg.ood)
+    plain: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    chosen_detectors(plain["posthoc"], plain["ood"])
     loaded, saved = subject.loaded, subject.saved
     if saved is None:
         raise DfdError(f"{loaded.path} stands alone: posthoc= needs the run folder, which says what the run knows")
     known: dict[str, Any] = OmegaConf.to_container(saved.data, resolve=True)  # type: ignore[assignment]
     given = None if cfg.data.name is None else OmegaConf.to_container(cfg.data, resolve=True)
     data_dir = _data_dir(cfg, saved, called, known)
-    both = id_and_ood(known, data_dir, allowed(cfg.plugins), called, given, loaded.card.crops)  # type: ignore[arg-type]
-    return report_ood(loaded, both, cfg)
+    both = id_and_ood(known, data_dir, allowed(cfg.plugins), called.values, given, loaded.card.crops)  # type: ignore[arg-type]
+    return report_ood(loaded, both, OodTask.of(plain, OmegaConf.to_yaml(cfg, resolve=True)))
 
 
 main = command("eval", evaluate)

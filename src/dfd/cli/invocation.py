@@ -61,6 +61,12 @@ class Invocation:
         """Keys that the user set to a value."""
         return {override.key_or_group.lstrip("+~") for override in self.parsed if not override.is_sweep_override()}
 
+    @property
+    def values(self) -> dict[str, Any]:
+        """The values that the user set, by key."""
+        kept = [override for override in self.parsed if not override.is_sweep_override()]
+        return {override.key_or_group.lstrip("+~"): override.value() for override in kept}
+
     def choice(self, group: str) -> str | None:
         """Return what was chosen of a group."""
         return self.choices.get(group)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from dfd.cli import runs
+from dfd.cli import run_folders
 from dfd.cli.app import command
 from dfd.cli.invocation import Invocation
 from dfd.cli.recipe import primary, write_recipe
@@ -21,20 +21,21 @@ from dfd.metrics.direction import lower_is_better
 if TYPE_CHECKING:
     import pytorch_lightning as pl
 
-    from dfd.cli.assembly import Plain, Training
-    from dfd.cli.evaluation import Evaluated
     from dfd.inference.ood import IdOodData
     from dfd.preprocess.dataset import Prepared
+    from dfd.runs.assembly import Plain, Training
+    from dfd.runs.evaluation import Evaluated
+    from dfd.training.pruning import PruningCallback
 
 log = logging.getLogger("dfd")
 
 
 def train(cfg: DictConfig, called: Invocation) -> float:
     """Train, test and report one run; return the value that a sweep optimises."""
-    from dfd.cli.assembly import assemble, checkpoint_to_resume, make_trainer
-    from dfd.cli.ood_data import outliers_for
     from dfd.core.run_folder import start_notes
     from dfd.preprocess.dataset import find_source, prepare_data
+    from dfd.runs.assembly import assemble, checkpoint_to_resume, make_trainer
+    from dfd.runs.ood_data import outliers_for
     from dfd.training.device_errors import explain_failures
 
     # compose
@@ -43,7 +44,7 @@ def train(cfg: DictConfig, called: Invocation) -> float:
     if source.sample:
         log.warning(banner(cfg.data.title, source, changed))
     composed = copy.deepcopy(cfg)
-    folder = runs.run_folder(cfg, f"{source.tag}_{cfg.model.name}", called)
+    folder = run_folders.run_folder(cfg, f"{source.tag}_{cfg.model.name}", called)
     plain = _checked(cfg, folder)
     # prepare
     data_dir, allow = Path(plain["paths"]["data_dir"]), allowed(plain["plugins"])
@@ -55,19 +56,16 @@ def train(cfg: DictConfig, called: Invocation) -> float:
     # build, and only then leave a folder: a start that fails leaves none
     started = time.time()
     training = assemble(plain, prepared, known)
-    trainer, watched = make_trainer(plain, called)
-    text = runs.open_folder(folder, cfg)
+    watched = _watched(plain, called)
+    trainer = make_trainer(plain, called.launcher, watched)
+    text = run_folders.open_folder(folder, cfg)
     write_recipe(folder, composed, called)
     facts = _facts(plain, prepared, training, folder, called) | {"config": text, "scaled_down": changed}
     if trainer.is_global_zero:
         start_notes(folder, facts)
     # fit
     with explain_failures(folder, plain["data"]["loader"]["batch_size"]):
-        if resume is not None:
-            log.info("resuming from %s", resume)
-        path = None if resume is None else str(resume)
-        trainer.fit(training.objective, datamodule=training.data, ckpt_path=path, weights_only=True)
-    history = _history(trainer)
+        history = _fit(trainer, training, resume)
     if watched is not None and watched.given_up:
         raise Pruned(_metric(history, trainer, plain["metric"]))
     # test and report
@@ -75,7 +73,7 @@ def train(cfg: DictConfig, called: Invocation) -> float:
         trainer.strategy.barrier()  # the first process writes the checkpoint that all of them test
         _test(plain, prepared, folder, facts | {"history": history, "seconds": round(time.time() - started, 1)})
     if both is not None and trainer.is_global_zero:
-        _report_ood(folder, both, cfg)
+        _report_ood(folder, both, plain, text)
     return _metric(history, trainer, plain["metric"])
 
 
@@ -101,15 +99,25 @@ def _checked(cfg: DictConfig, folder: Path) -> "Plain":
     return plain
 
 
+def _watched(plain: "Plain", called: Invocation) -> "PruningCallback | None":
+    """Return what reports to the search if this run is a trial of one."""
+    from dfd.cli.sweeps.search import watch
+    from dfd.training.pruning import PruningCallback
+
+    if plain["hparams_search"]["trial"] is None or called.sweep is None:
+        return None
+    return PruningCallback(plain["metric"], watch(plain["hparams_search"], plain["metric"], called.sweep))
+
+
 def _id_and_ood(plain: "Plain", data_dir: Path, called: Invocation) -> "IdOodData | None":
     """Return in- and out-of-distribution data, or None if no report on them was asked for or none can be made."""
-    from dfd.cli.ood import chosen_detectors
-    from dfd.cli.ood_data import id_and_ood
+    from dfd.runs.ood import chosen_detectors
+    from dfd.runs.ood_data import id_and_ood
 
     if not plain["posthoc"] or not chosen_detectors(plain["posthoc"], plain["ood"]):
         return None
     try:
-        return id_and_ood(plain["data"], data_dir, allowed(plain["plugins"]), called)
+        return id_and_ood(plain["data"], data_dir, allowed(plain["plugins"]), called.values)
     except DfdError as error:
         if any(key.startswith("posthoc") for key in called.typed):
             raise
@@ -128,13 +136,13 @@ def _facts(
     notes = [*prepared.notes, *teacher_note(plain)]
     if plain["shuffle_labels"]:
         notes.append("trained on SHUFFLED labels")
-    facts = runs.evaluation_facts(prepared, plain["data"]["title"], training.card, folder)
+    facts = run_folders.evaluation_facts(prepared, plain["data"]["title"], training.card, folder)
     return facts | {"overrides": list(called.overrides), "notes": notes}
 
 
 def _test(plain: "Plain", prepared: "Prepared", folder: Path, facts: dict[str, Any]) -> "Evaluated | None":
-    from dfd.cli.evaluation import Task, evaluate_after_training
     from dfd.models.checkpoint import load_network
+    from dfd.runs.evaluation import Task, evaluate_after_training
 
     loaded = load_network(folder, allowed_networks(plain["plugins"]))
     data = build(plain["data"]["loader"], allowed(plain["plugins"]), "loader")(prepared.manifest, loaded.network.input)
@@ -145,16 +153,21 @@ def _test(plain: "Plain", prepared: "Prepared", folder: Path, facts: dict[str, A
     )
 
 
-def _report_ood(folder: Path, both: "IdOodData", cfg: DictConfig) -> None:
-    from dfd.cli.ood import report_ood
+def _report_ood(folder: Path, both: "IdOodData", plain: "Plain", text: str) -> None:
     from dfd.models.checkpoint import load_network
+    from dfd.runs.ood import OodTask, report_ood
 
-    report_ood(load_network(folder, allowed_networks(cfg.plugins)), both, cfg)
+    report_ood(load_network(folder, allowed_networks(plain["plugins"])), both, OodTask.of(plain, text))
 
 
-def _history(trainer: "pl.Trainer") -> list[dict[str, float]]:
+def _fit(trainer: "pl.Trainer", training: "Training", resume: Path | None) -> list[dict[str, float]]:
+    """Train, from a checkpoint where there is one; return the numbers of every epoch."""
     from dfd.training.callbacks import History
 
+    if resume is not None:
+        log.info("resuming from %s", resume)
+    path = None if resume is None else str(resume)
+    trainer.fit(training.objective, datamodule=training.data, ckpt_path=path, weights_only=True)
     return next((callback.epochs for callback in trainer.callbacks if isinstance(callback, History)), [])  # type: ignore[attr-defined]
 
 

@@ -82,6 +82,10 @@ class PairDataModule(RecordDataModule):
         if input.kind != "pair":
             raise DfdError(f"this loader makes pairs of pictures; the network asks for {input.kind!r}")
         super().__init__(manifest, input, batch_size, visits, balance, workers, seed, prefetch)
+        if any("crops" not in record.assets for record in manifest.records):
+            raise DfdError(
+                "pairs are made of face crops, and this dataset has none: take data=ffpp, or another of faces"
+            )
         self.eval_views = eval_frames
 
     def training_dataset(self, records: Sequence[Record]) -> PairViews:

@@ -1,4 +1,4 @@
-"""Runs side by side: one row per run and evaluated dataset, those on the sample kept apart."""
+"""Runs compared: one row per run and evaluated dataset; runs on the sample are kept apart."""
 
 import json
 import logging
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 SHOWN = ("run", "model", "seed", "dataset", "split", "protocol", "AUC", "AP", "EER", "frame AUC", "videos")
 SHORT = ("run", "model", "dataset", "AUC", "frame AUC")  # in the terminal, whose lines are short
 ONCE = ("home", "dataset", "split")  # of these a run has one evaluation, or several
-MOST_PAIRS = 45  # of runs on one dataset: more are no longer read
+MOST_PAIRS = 45  # of runs on one dataset: nobody reads more
 
 
 def find(paths: Sequence[Path]) -> list[Path]:

@@ -1,4 +1,4 @@
-"""How predictions become numbers, as data: written into every report, named presets in `configs/eval/`."""
+"""The evaluation protocol as data: written into every report, with named presets in `configs/eval/`."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
@@ -23,11 +23,12 @@ UNIT = ("dataset", "video")
 
 @dataclass(frozen=True)
 class Protocol:
-    """What is counted, how a video's rows become one score, and what a video without a face counts.
+    """Units, pooling of a video's rows into one score, and the treatment of videos without a face.
 
     `frames` and `pick` limit the rows of a video; `tracks` joins the people of one video (their pooled scores).
     `no_face`: exclude (counted and listed, in no number), half (scored 0.5, as DFDC does), abstain (never ranked; a
-    decision that was not made is a wrong one). `compatible` adds another code's numbers beside the right ones.
+    decision that was not made is a wrong one). `compatible` adds the numbers of other code.
+    `resamples` draws stand behind bands and the intervals of metrics that step; others leave out groups in turn.
     """
 
     name: str = "video"

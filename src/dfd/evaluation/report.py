@@ -57,7 +57,7 @@ def write_report(folder: Path, protocol: Protocol | None = None) -> Evaluation:
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
-    """Return what the run said about itself; nothing if it said nothing."""
+    """Return the facts that the run wrote about itself; empty if it wrote none."""
     path = folder / FACTS
     if not path.is_file():
         return {}
@@ -73,7 +73,7 @@ def read_evaluation(folder: Path) -> Evaluation:
         return Evaluation.from_json((folder / METRICS).read_text())
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DfdError(
-            f"{folder / METRICS} is damaged or of an older version ({error}): --rewrite makes it anew"
+            f"{folder / METRICS} is damaged or of an older version ({error}): --rewrite computes it again"
         ) from error
 
 

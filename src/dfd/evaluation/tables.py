@@ -41,6 +41,8 @@ def counted(evaluation: Evaluation) -> str:
 def intervals_caption(evaluation: Evaluation) -> str:
     """Return what the brackets are and how they were made."""
     c, noun = evaluation.counts, evaluation.noun
+    if c["groups"] < 2:
+        return "no intervals"
     what = f"every {noun} on its own" if c["groups"] == c["videos"] else f"{c['groups']} groups of {noun}s"
     return f"{100 * evaluation.protocol.confidence:g} % jackknife intervals over {what}; {STEPPING} by bootstrap"
 
@@ -60,7 +62,7 @@ def evaluation_table(evaluation: Evaluation, title: str) -> Table:
         table.add_column(NAMES[name], justify="right", no_wrap=True)
     for level, numbers in rows(evaluation):
         if level in evaluation.baselines and level == "chance":
-            continue  # on the screen there is no room for what everyone knows
+            continue  # the terminal has no room for it
         table.add_row(
             level, *(str(numbers[name]) if name in WITH_INTERVAL else numbers[name].short() for name in shown)
         )

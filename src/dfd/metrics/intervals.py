@@ -146,7 +146,7 @@ def mean_spread(spreads: Sequence[Spread]) -> Spread:
 
 
 def limits(value: float, spread: Spread, scale: Scale = "logit", confidence: float = 0.95, erring: int = 0) -> Interval:
-    """Return the interval around an estimate; none where nothing can be said.
+    """Return the interval around an estimate; NaN where there is none.
 
     A rate of exactly 1 or 0 has no spread in the sample: `erring` groups without an error make its limit exact.
     """
@@ -169,7 +169,7 @@ def limits(value: float, spread: Spread, scale: Scale = "logit", confidence: flo
 
 def perfect(value: float, erring: int, confidence: float = 0.95) -> Interval:
     """Return the exact interval of a rate that was 1 (or 0) in every one of `erring` groups (Clopper & Pearson)."""
-    if erring < 1:
+    if erring < 2:  # nobody else to err
         return NONE
     lost = 1 - ((1 - confidence) / 2) ** (1 / erring)
     return Interval(1 - lost, 1.0) if value == 1 else Interval(0.0, lost)

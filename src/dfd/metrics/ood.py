@@ -39,14 +39,14 @@ def aupr_in(
 def fpr95_id_positive(
     ood: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None, rate: float = 0.95
 ) -> float:
-    """Return the share of outliers that is accepted where 95 % of what is known is (the convention of MSP and ODIN)."""
+    """Return the share of outliers that is accepted where 95 % of ID data is (the convention of MSP and ODIN)."""
     return _fpr_at(1 - np.asarray(ood), -np.asarray(scores, float), weights, rate)
 
 
 def fpr95_ood_positive(
     ood: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None, rate: float = 0.95
 ) -> float:
-    """Return the share of what is known that is rejected where 95 % of outliers are (OpenOOD 1.5, pytorch-ood)."""
+    """Return the share of ID data that is rejected where 95 % of outliers are (OpenOOD 1.5, pytorch-ood)."""
     return _fpr_at(np.asarray(ood), np.asarray(scores, float), weights, rate)
 
 
@@ -71,7 +71,7 @@ def threshold_for(known: np.ndarray, kept: float = 0.95) -> float:
 
 
 def risk_coverage(wrong: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the shares answered, from the least strange on, and the share of errors among the answered."""
+    """Return the shares answered, in the order of rising scores, and the share of errors among the answered."""
     order = np.argsort(np.asarray(scores, float), kind="stable")
     ordered, errors = np.asarray(scores, float)[order], np.cumsum(np.asarray(wrong, float)[order])
     last = np.flatnonzero(np.append(np.diff(ordered) != 0, True))

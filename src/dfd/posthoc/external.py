@@ -39,7 +39,7 @@ def fit(bank: FeatureBank, head: Head, name: str) -> State:
 
 
 def score(bank: FeatureBank, head: Head, state: State, name: str) -> np.ndarray:
-    """Fit a detector and return its scores; theirs grow with strangeness, as ours do."""
+    """Fit a detector and return its scores, which grow with abnormality as ours do."""
     torch: Any = importlib.import_module("torch")
     kind = find(name)
     shown = _input(kind)

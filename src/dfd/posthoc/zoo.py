@@ -1,4 +1,4 @@
-"""The zoo: every post-hoc detector by name, what it needs, what may be tuned, and how it is fitted."""
+"""Every post-hoc detector by name: what it needs, what may be tuned, and how it is fitted."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -138,7 +138,7 @@ def fit(name: str, train: FeatureBank, head: Head, tune: tuple[FeatureBank, Feat
 
 
 def score(fitted: Fitted, bank: FeatureBank) -> np.ndarray:
-    """Return how strange each view is, (N,)."""
+    """Return the OOD score of each view, (N,)."""
     detector = find(fitted.name)
     options = {key: value for key, value in fitted.options.items() if key in detector.score_grid}
     return np.asarray(detector.score(bank, fitted.head, dict(fitted.state), **options), float)

@@ -301,7 +301,7 @@ class Cutting:
     def _main_tracks(self, size: tuple[int, int], cuts: np.ndarray) -> list[Track]:
         assert self.detections is not None
         tracks = link(self.detections, self.options.min_confidence, cuts)
-        return main_tracks(tracks, size, self.options.max_tracks, self.options.main)
+        return main_tracks(tracks, size, self.options.max_tracks, self.options.main, sorted(self.detections))
 
     def _lay_out(
         self, keep: np.ndarray, times: np.ndarray, size: tuple[int, int], reach: float, cuts: np.ndarray = NO_CUTS

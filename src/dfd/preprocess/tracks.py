@@ -95,11 +95,24 @@ def link(detections: Mapping[int, Detections], confidence: float, cuts: np.ndarr
     return tracks
 
 
-def main_tracks(tracks: Sequence[Track], size: tuple[int, int], count: int = 1, main: Main = "largest") -> list[Track]:
-    """Return the `count` tracks that cover most area over time, the main one first.
+def main_tracks(
+    tracks: Sequence[Track],
+    size: tuple[int, int],
+    count: int = 1,
+    main: Main = "largest",
+    looks: Sequence[int] | None = None,
+) -> list[Track]:
+    """Return the tracks that cover most area over time, the main one first.
 
-    "central" weighs a face less the further it is from the middle of the picture of `size` (width, height).
+    Args:
+        tracks: all tracks of a video.
+        size: width and height of the picture.
+        count: how many to return.
+        main: "central" weighs a face less the further it is from the middle of the picture.
+        looks: every frame that was looked at, each of which counts for the time around it; None: all count alike.
     """
+    times = np.asarray(looks if looks is not None else sorted({frame for track in tracks for frame in track.frames}))
+    spans = np.gradient(times.astype(float)) if looks is not None and len(times) > 1 else np.ones(len(times))
 
     def weight(track: Track) -> float:
         boxes = np.stack(track.boxes)
@@ -107,7 +120,7 @@ def main_tracks(tracks: Sequence[Track], size: tuple[int, int], count: int = 1, 
         if main == "central":
             off = ((boxes[:, :2] + boxes[:, 2:]) / 2 / size - 0.5) * 2
             area = area * np.exp(-2 * (off**2).sum(1))
-        return float(area.sum())
+        return float((area * spans[np.searchsorted(times, track.frames)]).sum())
 
     return sorted(tracks, key=weight, reverse=True)[:count]
 

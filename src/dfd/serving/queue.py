@@ -17,7 +17,7 @@ log = logging.getLogger("dfd")
 NAME = "dfd"  # of the application, in DBOS's tables
 QUEUE = WORKFLOW = "judge"
 VERSION = "1"  # of the workflow's steps: raise it where workers of both kinds must not share jobs
-ATTEMPTS = 3  # workers that one job may cost, after the first
+ATTEMPTS = 5  # workers that one job may cost, after the first
 POLL = 0.2  # seconds
 
 

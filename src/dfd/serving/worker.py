@@ -85,19 +85,15 @@ class Worker:
     def finish(self, id: str, outcome: dict[str, Any]) -> None:
         """Note how a job ended, and let its file go."""
         job = self.store.job(id)
-        if job is None:  # erased while it was looked at
-            self.storage.erase(f"uploads/{id}")
-            self.storage.erase(f"results/{id}")
-            return
-        done = "verdict" in outcome and job.state in (RUNNING, DONE)
-        if done and job.state == RUNNING:
+        if job is not None and job.state == RUNNING and "verdict" in outcome:
             result = json.loads(b"".join(self.storage.chunks(f"{job.results}/{RESULT}")))
             self.store.finish(id, DONE, result=result, verdict=result["verdict"], progress=1.0)
         if "code" in outcome:
             self.store.finish(id, FAILED, code=outcome["code"], detail=outcome["detail"], verdict="not judged")
         self.storage.erase(f"uploads/{id}")
-        if not done:  # cancelled meanwhile, too
-            self.storage.erase(job.results)
+        job = self.store.job(id)
+        if job is None or job.state != DONE:  # erased or cancelled meanwhile, or not judged
+            self.storage.erase(f"results/{id}")
         log.info("job %s ended: %s", id, outcome.get("code") or "judged")
 
     def _outcome(self, job: Job, folder: Path) -> dict[str, Any]:

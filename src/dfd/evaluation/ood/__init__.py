@@ -1,1 +1,1 @@
-"""Scores of known and strange views to numbers, figures and a report; reads files, never networks."""
+"""Out-of-distribution detection: from score tables to metrics, figures and a report; reads files, never networks."""

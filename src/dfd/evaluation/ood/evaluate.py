@@ -75,8 +75,8 @@ def evaluate_ood(table: pd.DataFrame, thresholds: Mapping[str, float], *, resamp
     `resamples` draws give the standard error of the FPR95s, which step; other intervals leave out groups in turn.
     """
     videos, names = by_video(table), detectors_in(table)
-    known, strange = videos[videos["role"] == TEST], videos[videos["role"] == OOD]
-    pools = _pools(strange)
+    known, outliers = videos[videos["role"] == TEST], videos[videos["role"] == OOD]
+    pools = _pools(outliers)
     numbers: dict[str, dict[str, Row]] = {name: {} for name in names}
     best: dict[str, str] = {}
     for pool, members in pools.items():
@@ -86,20 +86,20 @@ def evaluate_ood(table: pd.DataFrame, thresholds: Mapping[str, float], *, resamp
         winner = _winner(rows, without, names)
         if winner:
             best[pool] = winner
-    counts = {"known": len(known), "strange": len(strange), "groups": int(videos["group"].nunique())}
-    answers = {name: _answers(videos, known, strange, name, thresholds.get(name, np.nan)) for name in names}
-    alike = _alike(pd.concat([known, strange]), names)
-    return OodEvaluation(numbers, answers, best, alike, counts, float(known["right"].mean()), _remarks(known, strange))
+    counts = {"known": len(known), "strange": len(outliers), "groups": int(videos["group"].nunique())}
+    answers = {name: _answers(videos, known, outliers, name, thresholds.get(name, np.nan)) for name in names}
+    alike = _alike(pd.concat([known, outliers]), names)
+    return OodEvaluation(numbers, answers, best, alike, counts, float(known["right"].mean()), _remarks(known, outliers))
 
 
-def _pools(strange: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    pools = {POOLED: strange}
-    if strange["label"].nunique() == 2:
+def _pools(outliers: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    pools = {POOLED: outliers}
+    if outliers["label"].nunique() == 2:
         pools |= {
-            f"{POOLED} {name}": strange[strange["label"] == label] for label, name in ((0, "reals"), (1, "fakes"))
+            f"{POOLED} {name}": outliers[outliers["label"] == label] for label, name in ((0, "reals"), (1, "fakes"))
         }
-    sources = sorted(strange["source"].unique())
-    return pools | ({source: strange[strange["source"] == source] for source in sources} if len(sources) > 1 else {})
+    sources = sorted(outliers["source"].unique())
+    return pools | ({source: outliers[outliers["source"] == source] for source in sources} if len(sources) > 1 else {})
 
 
 def _compare(
@@ -140,7 +140,7 @@ def _winner(rows: Mapping[str, Row], without: Mapping[str, np.ndarray], names: S
 
 
 def _answers(
-    videos: pd.DataFrame, known: pd.DataFrame, strange: pd.DataFrame, name: str, threshold: float
+    videos: pd.DataFrame, known: pd.DataFrame, outliers: pd.DataFrame, name: str, threshold: float
 ) -> dict[str, float]:
     """Return the effect of rejecting every video above the threshold."""
     column = PREFIX + name
@@ -149,7 +149,7 @@ def _answers(
     answers = {
         "threshold": float(threshold),
         "known rejected": float((~accepted).mean()),
-        "strange rejected": float((strange[column] > threshold).mean()) if len(strange) else float("nan"),
+        "strange rejected": float((outliers[column] > threshold).mean()) if len(outliers) else float("nan"),
         "accuracy when answering": float(1 - wrong[accepted].mean()) if accepted.any() else float("nan"),
         "aurc": m.aurc(wrong, scores),
         "coverage at 95 % accuracy": m.coverage_at_accuracy(wrong, scores, 0.95),
@@ -175,11 +175,11 @@ def _alike(videos: pd.DataFrame, names: Sequence[str]) -> list[list[str]]:
     return [members for members in sets if len(members) > 1]
 
 
-def _remarks(known: pd.DataFrame, strange: pd.DataFrame) -> list[str]:
+def _remarks(known: pd.DataFrame, outliers: pd.DataFrame) -> list[str]:
     notes = []
-    if not len(strange):
-        notes.append("no strange videos: nothing to tell apart")
-    groups = pd.concat([known, strange])["group"].nunique()
+    if not len(outliers):
+        notes.append("no out-of-distribution videos: nothing is ranked")
+    groups = pd.concat([known, outliers])["group"].nunique()
     if groups < 10:
         notes.append(f"intervals rest on {groups} groups only: take them as rough")
     return notes

@@ -26,8 +26,8 @@ NAMES = {
     "detection_error": "det. error", "oscr": "OSCR",
 }  # fmt: skip
 CONVENTIONS = (
-    "FPR95 id+: the share of strange videos accepted where 95 % of known ones are. FPR95 ood+: the share of known "
-    "videos rejected where 95 % of strange ones are. AUPR is average precision, by steps; trapezoids, as OpenOOD and "
+    "FPR95 id+: the share of OOD videos accepted where 95 % of ID ones are. FPR95 ood+: the share of ID "
+    "videos rejected where 95 % of OOD ones are. AUPR is average precision, by steps; trapezoids, as OpenOOD and "
     "pytorch-ood have it, give more. Detection error: at equal priors. Thresholds come from known validation videos "
     "only. A detector is marked where the 95 % interval of its lead over every other that ranks differently is above 0."
 )
@@ -49,9 +49,10 @@ def write_ood_report(folder: Path, *, resamples: int = 500) -> OodEvaluation:
 
 
 def ood_table(evaluation: OodEvaluation, title: str) -> Table:
-    """Return the headline for the terminal: ranking against all strange videos, and what the thresholds do."""
+    """Return the headline for the terminal: ranking against all OOD videos, and the shares rejected."""
     counts = evaluation.counts
-    caption = f"{counts['known']} known, {counts['strange']} strange videos; 95 % jackknife intervals over groups"
+    numbers = f"{counts['known']} in-distribution (ID), {counts['strange']} out-of-distribution (OOD) videos"
+    caption = f"{numbers}; 95 % jackknife intervals over groups"
     table = Table(title=title, caption="\n".join([caption, *_remarks(evaluation)]))
     for name in ("detector", "AUROC", "FPR95 id+", "ID rej.", "OOD rej."):
         table.add_column(name, justify="left" if name == "detector" else "right", no_wrap=True)
@@ -106,16 +107,16 @@ def html(evaluation: OodEvaluation, facts: Mapping[str, Any], table: pd.DataFram
 
 
 def _figures(evaluation: OodEvaluation, videos: pd.DataFrame, views: pd.DataFrame, lead: str) -> list[tuple[str, str]]:
-    known, strange = videos[videos["role"] == TEST], videos[videos["role"] == OOD]
+    known, outliers = videos[videos["role"] == TEST], videos[videos["role"] == OOD]
     column = PREFIX + lead
-    ood = np.repeat([0, 1], [len(known), len(strange)])
+    ood = np.repeat([0, 1], [len(known), len(outliers)])
     figures = []
-    if len(strange):
-        fpr, tpr, _ = roc_curve(ood, pd.concat([known, strange])[column].to_numpy(float))
+    if len(outliers):
+        fpr, tpr, _ = roc_curve(ood, pd.concat([known, outliers])[column].to_numpy(float))
         figures.append(
             (
                 f"ROC of {lead}",
-                lines([Line([0, 1], [0, 1], "muted"), Line(fpr, tpr)], "known rejected", "strange rejected"),
+                lines([Line([0, 1], [0, 1], "muted"), Line(fpr, tpr)], "ID rejected", "OOD rejected"),
             )
         )
     coverage, risk = risk_coverage(~known["right"].to_numpy(bool), known[column].to_numpy(float))
@@ -123,16 +124,16 @@ def _figures(evaluation: OodEvaluation, videos: pd.DataFrame, views: pd.DataFram
     figures.append((f"Risk over coverage, {lead}", lines([Line(coverage, risk)], "share answered", "errors", (0, top))))
     if "pca_x" in views:
         inside, outside = (views.loc[views["role"] == role, ["pca_x", "pca_y"]].to_numpy(float) for role in (TEST, OOD))
-        groups = [("a", "known", inside), ("b", "strange", outside)]
+        groups = [("a", "in-distribution", inside), ("b", "out of distribution", outside)]
         figures.append(("Features, first two components", scatter([group for group in groups if len(group[2])])))
     limits = np.quantile(videos[column], [0.005, 0.995])
-    for source in [] if strange.empty else [None, *sorted(strange["source"].unique())]:
-        some = strange if source is None else strange[strange["source"] == source]
+    for source in [] if outliers.empty else [None, *sorted(outliers["source"].unique())]:
+        some = outliers if source is None else outliers[outliers["source"] == source]
         parts = [
-            ("a", "known", known[column].clip(*limits).to_numpy(float)),
-            ("b", "strange", some[column].clip(*limits).to_numpy(float)),
+            ("a", "in-distribution", known[column].clip(*limits).to_numpy(float)),
+            ("b", "out of distribution", some[column].clip(*limits).to_numpy(float)),
         ]
-        figures.append((f"{lead}: known and {source or 'all strange'}", histogram(parts, "score (up = stranger)")))
+        figures.append((f"{lead}: ID and {source or 'all OOD'}", histogram(parts, "score (up = more OOD)")))
     return figures
 
 

@@ -31,7 +31,7 @@ def by_video(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def write_scores(table: pd.DataFrame, path: Path, thresholds: Mapping[str, float]) -> None:
-    """Write a table with the thresholds that validation gave; every number of a report can be made anew from it."""
+    """Write a table with the thresholds that validation gave; every number of a report can be computed from it."""
     check(table)
     path.parent.mkdir(parents=True, exist_ok=True)
     arrow = pa.Table.from_pandas(table, preserve_index=False)

@@ -6,10 +6,10 @@ import time
 from rich.console import Console
 from rich.table import Table
 
-from dfd.cli.evaluation import Evaluated, Task
 from dfd.core.process_group import is_first
 from dfd.core.resources import Cost
 from dfd.core.run_folder import write_facts
+from dfd.runs.evaluation import Evaluated, Task
 from dfd.training.pair_scoring import PairScoring, means
 from dfd.training.run_split import score_split
 

@@ -2,11 +2,11 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from dfd.core.build import allowed_networks
@@ -20,16 +20,43 @@ if TYPE_CHECKING:
 ORACLE = "oracle outliers: the sources that are tested on were seen in training. This is no open-set detection"
 
 
-def chosen_detectors(posthoc: Any, options: Any) -> list[str]:
+@dataclass(frozen=True)
+class OodTask:
+    """What is asked of out-of-distribution detectors of a run.
+
+    Args:
+        posthoc: names of detectors, or all.
+        options: the plain `ood` node.
+        trainer: the plain `trainer` node, for the device.
+        plugins: packages whose networks may be built.
+        output: folder of the report; None: in the run's.
+        config: the configuration as text, for the report.
+    """
+
+    posthoc: Any
+    options: Mapping[str, Any]
+    trainer: Mapping[str, Any]
+    plugins: Sequence[str] = ()
+    output: str | None = None
+    config: str = ""
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any], config: str) -> "OodTask":
+        """Take what concerns these detectors from a command's plain configuration."""
+        output = plain.get("output")
+        return cls(plain["posthoc"], plain["ood"], plain["trainer"], plain["plugins"], output, config)
+
+
+def chosen_detectors(posthoc: Any, options: Mapping[str, Any]) -> list[str]:
     """Return the detectors that `posthoc=` names; a misspelt one, or a wrong option, is an error before all work."""
     from dfd.evaluation.ood.evaluate import check_options
     from dfd.posthoc.zoo import detectors
 
     check_options(options)
-    return detectors(OmegaConf.to_container(posthoc) if OmegaConf.is_list(posthoc) else posthoc)  # type: ignore[arg-type]
+    return detectors(posthoc)
 
 
-def report_ood(loaded: "Loaded", data: "IdOodData", cfg: DictConfig) -> float:
+def report_ood(loaded: "Loaded", data: "IdOodData", task: OodTask) -> float:
     """Fit, tune, score and report detectors on a run; return the AUROC of the lead against everything strange."""
     from dfd.evaluation.ood.report import ood_table, write_ood_report
     from dfd.inference.observe import linear_head
@@ -46,11 +73,11 @@ def report_ood(loaded: "Loaded", data: "IdOodData", cfg: DictConfig) -> float:
     from dfd.models.devices import trainer_device
 
     started = time.time()
-    options: dict[str, Any] = OmegaConf.to_container(cfg.ood, resolve=True)  # type: ignore[assignment]
-    names = chosen_detectors(cfg.posthoc, cfg.ood)
-    device = trainer_device(cfg.trainer)
+    options = task.options
+    names = chosen_detectors(task.posthoc, options)
+    device = trainer_device(task.trainer)
     network = loaded.network.to(device)
-    allow = allowed_networks(cfg.plugins)
+    allow = allowed_networks(task.plugins)
     others = [load_network(Path(other), allow).network.to(device) for other in options["ensemble"]]
     roles = make_roles(data, network, options)
     banks = make_banks(network, roles, names, others)
@@ -58,7 +85,7 @@ def report_ood(loaded: "Loaded", data: "IdOodData", cfg: DictConfig) -> float:
     fitted, left_out = fit_all(names, banks, head, options["id_kept"])
     lead = choose_lead(fitted, banks)
     run = loaded.path.parents[1]
-    folder = Path(cfg.get("output") or run / FOLDER / data.ood.source.tag)
+    folder = Path(task.output or run / FOLDER / data.ood.source.tag)
     write_scores_and_detectors(folder, run, fitted, banks, roles, options["keep_banks"])
     found = {
         "strange": ", ".join(sorted(set(banks["ood"].source))),
@@ -69,7 +96,7 @@ def report_ood(loaded: "Loaded", data: "IdOodData", cfg: DictConfig) -> float:
         "pictures": extreme_views(network, roles, banks, fitted[lead]),
         "seconds": round(time.time() - started, 1),
     }
-    facts = _facts(loaded, data, cfg) | found
+    facts = _facts(loaded, data, task) | found
     write_facts(folder, facts)
     for side in (data.id, data.ood):
         log_access(run, {"dataset": side.source.tag, "condition": "posthoc", "command": facts["command"]}, None)
@@ -82,7 +109,7 @@ def report_ood(loaded: "Loaded", data: "IdOodData", cfg: DictConfig) -> float:
     return evaluation.numbers[lead]["all"]["auroc"].value
 
 
-def _facts(loaded: "Loaded", data: "IdOodData", cfg: DictConfig) -> dict[str, Any]:
+def _facts(loaded: "Loaded", data: "IdOodData", task: OodTask) -> dict[str, Any]:
     card, strange = loaded.card, data.ood.source
     known = data.id.source.tag
     return {
@@ -93,13 +120,13 @@ def _facts(loaded: "Loaded", data: "IdOodData", cfg: DictConfig) -> dict[str, An
         "sample": strange.sample or card.sample,
         "checkpoint": str(loaded.path),
         "seed": card.seed,
-        "id_kept": f"{cfg.ood.id_kept:.0%}",
-        "tuned_on": "known validation videos against synthetic outliers of them: " + ", ".join(cfg.ood.tune),
+        "id_kept": f"{task.options['id_kept']:.0%}",
+        "tuned_on": "known validation videos against synthetic outliers of them: " + ", ".join(task.options["tune"]),
         "notes": list(_notes(data)),
         "command": command_line(),
         "started": time.strftime("%Y-%m-%d %H:%M"),
         "environment": environment(),
-        "config": OmegaConf.to_yaml(cfg, resolve=True),
+        "config": task.config,
     }
 
 

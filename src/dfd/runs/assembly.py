@@ -8,8 +8,6 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from dfd.cli.invocation import Invocation
-from dfd.cli.sweeps.search import watch
 from dfd.core.build import allowed, allowed_networks, build
 from dfd.core.card import Card, Looking
 from dfd.core.errors import DfdError
@@ -17,7 +15,7 @@ from dfd.core.records import FAKE, Record, input_to_dict
 from dfd.core.run_folder import CHECKPOINTS, find_checkpoint
 from dfd.models.checkpoint import CARD, read_checkpoint
 from dfd.preprocess.dataset import Prepared, shuffled
-from dfd.training.pruning import Watched
+from dfd.training.pruning import PruningCallback
 from dfd.training.starting import base_tree, with_base
 from dfd.training.teacher import taught_objective
 
@@ -81,23 +79,21 @@ def _outlier_names(records: Sequence[Record]) -> str:
     return ", ".join(sorted({record.method for record in records if record.label == FAKE}))
 
 
-def make_trainer(plain: Plain, called: Invocation) -> tuple[pl.Trainer, Watched | None]:
-    """Build the trainer, and what reports to the search if its run is a trial of one."""
+def make_trainer(plain: Plain, launcher: str = "", watched: PruningCallback | None = None) -> pl.Trainer:
+    """Build the trainer; `launcher` is that of the sweep's jobs, `watched` reports to a search."""
     allow = allowed(plain["plugins"])
     nodes = {"callbacks": plain["callbacks"] or {}, "logger": plain["logger"] or {}}
     built = {key: [build(node, allow, key) for node in named.values() if node] for key, named in nodes.items()}
     trainer = build(plain["trainer"], allow, "trainer", **built)
     starts_others = trainer.strategy.launcher is not None and trainer.num_devices > 1
-    if starts_others and called.launcher.endswith(".BasicLauncher"):
+    if starts_others and launcher.endswith(".BasicLauncher"):
         raise DfdError(
             f"trainer.devices={trainer.num_devices} in a sweep: every training needs a process of its own, "
             "add hydra/launcher=joblib"
         )
-    if plain["hparams_search"]["trial"] is None or called.sweep is None:
-        return trainer, None
-    watched = Watched(plain["metric"], watch(plain["hparams_search"], plain["metric"], called.sweep))
-    trainer.callbacks.insert(0, watched)
-    return trainer, watched
+    if watched is not None:
+        trainer.callbacks.insert(0, watched)
+    return trainer
 
 
 def checkpoint_to_resume(plain: Plain, folder: Path, prepared: Prepared) -> Path | None:

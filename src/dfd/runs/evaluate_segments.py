@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from dfd.cli.evaluation import Evaluated, Task
 from dfd.core import segments
 from dfd.core.process_group import is_first
 from dfd.core.resources import Cost
@@ -23,6 +22,7 @@ from dfd.evaluation.localisation.report import (
 )
 from dfd.evaluation.localisation.truth import truth_of
 from dfd.metrics.proposals import Decoding
+from dfd.runs.evaluation import Evaluated, Task
 from dfd.training.run_split import score_split
 from dfd.training.sequence_scoring import SegmentRows, decoded, judged
 from dfd.training.sequence_scoring import segment_table as table_of

@@ -4,8 +4,6 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from dfd.cli.evaluation import Evaluated, Task
-from dfd.cli.reporting import report
 from dfd.core.build import allowed, allowed_networks, build
 from dfd.core.errors import DfdError
 from dfd.core.manifest import Manifest
@@ -17,6 +15,8 @@ from dfd.inference.robustness import Corruptions, refuse_uncorruptible, robustne
 from dfd.metrics.pooling import pool
 from dfd.metrics.ranking import roc_auc
 from dfd.models.checkpoint import load_network, read_checkpoint
+from dfd.runs.evaluation import Evaluated, Task
+from dfd.runs.reporting import report
 from dfd.training.run_split import score_split
 from dfd.training.scoring import Rows, prediction_table
 

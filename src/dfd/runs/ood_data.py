@@ -8,9 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
-from dfd.cli.invocation import Invocation
 from dfd.core.build import Allowed, locate
 from dfd.core.errors import DfdError
 from dfd.core.manifest import Manifest
@@ -27,7 +24,7 @@ def id_and_ood(
     known_node: dict[str, Any],
     data_dir: Path,
     allow: Allowed,
-    called: Invocation,
+    typed: Mapping[str, Any],
     given: dict[str, Any] | None = None,
     crops: Mapping[str, Any] | None = None,
 ) -> IdOodData:
@@ -37,13 +34,13 @@ def id_and_ood(
         known_node: the run's own data configuration.
         data_dir: folder of datasets.
         allow: packages whose classes may be built.
-        called: the command, whose `data.` values go on top of the run's own.
+        typed: values that the user gave by key; those of `data.` go on top of the run's own.
         given: the dataset that the user named as out-of-distribution; None takes what was left out of the run's own.
         crops: how the run cuts faces.
     """
     same = given is None or given["name"] == known_node["name"]
-    whole = _as_typed(known_node, ("",), called) if same else {}
-    known_node = _as_typed(known_node, ("loader.", "root") if same else ("loader.",), called)
+    whole = _as_typed(known_node, ("",), typed) if same else {}
+    known_node = _as_typed(known_node, ("loader.", "root") if same else ("loader.",), typed)
     known = prepare_data(part_of(known_node, "id", allow), data_dir, allow, crops)
     if same:
         node = part_of(whole, "ood", allow)
@@ -87,14 +84,18 @@ def outliers_for(prepared: Prepared, plain: Mapping[str, Any], data_dir: Path, a
     return replace(prepared, manifest=Manifest((*known, *outliers), prepared.manifest.folder))
 
 
-def _as_typed(saved: dict[str, Any], within: tuple[str, ...], called: Invocation) -> dict[str, Any]:
+def _as_typed(saved: dict[str, Any], within: tuple[str, ...], typed: Mapping[str, Any]) -> dict[str, Any]:
     """Return the run's own data configuration with what the user typed of some of its parts on top."""
-    node = OmegaConf.create(deepcopy(saved))
-    for override in called.parsed:
-        key = override.key_or_group.lstrip("+")
-        if key.startswith(tuple(f"data.{part}" for part in within)):
-            OmegaConf.update(node, key.removeprefix("data."), override.value(), force_add=True)
-    return OmegaConf.to_container(node, resolve=True)  # type: ignore[return-value]
+    node = deepcopy(saved)
+    for key, value in typed.items():
+        if not key.startswith(tuple(f"data.{part}" for part in within)):
+            continue
+        *path, name = key.removeprefix("data.").split(".")
+        inner = node
+        for part in path:
+            inner = inner.setdefault(part, {})
+        inner[name] = value
+    return node
 
 
 def _unseen(strange: Prepared, known: Manifest) -> Prepared:

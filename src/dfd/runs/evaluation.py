@@ -12,11 +12,11 @@ from dfd.preprocess.dataset import Prepared
 
 # by the kind of a network's input: a module with `evaluate(task) -> Evaluated | None`
 EVALUATORS = {
-    "image": "dfd.cli.evaluate_views",
-    "clip": "dfd.cli.evaluate_views",
-    "talk": "dfd.cli.evaluate_talk",
-    "sequence": "dfd.cli.evaluate_segments",
-    "pair": "dfd.cli.evaluate_pairs",
+    "image": "dfd.runs.evaluate_views",
+    "clip": "dfd.runs.evaluate_views",
+    "talk": "dfd.runs.evaluate_talk",
+    "sequence": "dfd.runs.evaluate_segments",
+    "pair": "dfd.runs.evaluate_pairs",
 }
 
 

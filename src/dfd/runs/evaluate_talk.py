@@ -2,13 +2,11 @@
 
 import logging
 import time
+from collections.abc import Mapping
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from dfd.cli import evaluate_views
-from dfd.cli.evaluation import Evaluated, Task
 from dfd.core import delays
 from dfd.core.errors import DfdError
 from dfd.core.process_group import is_first
@@ -24,6 +22,8 @@ from dfd.evaluation.synchrony import (
     write_numbers,
 )
 from dfd.models.base import Synchroniser
+from dfd.runs import evaluate_views
+from dfd.runs.evaluation import Evaluated, Task
 from dfd.training.run_split import score_split
 from dfd.training.scoring import TalkScoring
 
@@ -32,12 +32,11 @@ LOADER = "dfd.data.talk_datamodule.TalkDataModule"
 SHARED = ("_partial_", "batch_size", "workers", "prefetch", "view_margin", "align")  # options that any loader has
 
 
-def listening(data: dict[str, Any], saved: DictConfig | None) -> dict[str, Any]:
+def listening(data: dict[str, Any], saved_loader: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return a data configuration as networks that listen need it: with sound, and the loader of talking faces."""
     loader = data["loader"]
     if loader["_target_"] != LOADER:
-        own = {} if saved is None else OmegaConf.to_container(saved.data.loader, resolve=True)
-        assert isinstance(own, dict)
+        own = dict(saved_loader or {})
         loader = {"_target_": LOADER, **{key: loader[key] for key in SHARED if key in loader}, **own}
     # `train_on` says how a run's own data were shared out; of any other it means nothing
     return {**data, "sound": True, "loader": loader}

@@ -5,7 +5,7 @@ import pytest
 from dfd.core.errors import DfdError
 from dfd.evaluation.talk_panels import draw_panels, panel_page
 from dfd.inference.media import media_files
-from dfd.inference.talk_windows import delay_names, in_order, safe, summary_row
+from dfd.inference.talk_windows import delay_names, in_order, summary_row
 
 
 def windows(count=60, offset=2):
@@ -41,12 +41,6 @@ def test_windows_that_views_share_are_one_row():
     assert row["file"] == "'=cmd|clip.mp4"
     assert row["offset_frames"] == 2
     assert row["max_kl_time_s"] == table.loc[table["kl"].idxmax(), "time_s"]
-
-
-@pytest.mark.parametrize("text", ["=1+1", "+a", "-a", "@a", "\ta"])
-def test_a_spreadsheet_takes_no_name_for_a_formula(text):
-    assert safe(text) == f"'{text}"
-    assert safe("clip.mp4") == "clip.mp4"
 
 
 def test_a_text_file_lists_what_is_judged(tmp_path):

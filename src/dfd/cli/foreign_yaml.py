@@ -10,7 +10,7 @@ from omegaconf.errors import OmegaConfBaseException
 from dfd.core.errors import DfdError
 
 LARGEST = 4 * 2**20  # bytes
-OURS = ("oc.select", "best_precision", "best_fused", "now")  # resolvers that only compute
+OURS = ("oc.select", "best_precision", "best_fused", "now", "config_groups")  # resolvers that only compute
 
 
 def read_yaml(path: Path) -> DictConfig:

@@ -110,8 +110,6 @@ class AVAnomaly(TalkDetector):
         """Return the expected log-probabilities, and the surprise in delays and in features, of steps 1 to W - 1."""
         expected = self.distribution(logits, valid)
         kl = divergence(expected, logits[:, 1:].softmax(-1), self.divergence)
-        if not self.feature_weight and not self.training:
-            return expected, kl, torch.zeros_like(kl)
         error = (self.feature(features, valid) - self.feature.targets(features)[:, 1:]).square().sum(-1)
         return expected, kl, error
 

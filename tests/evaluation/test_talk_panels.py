@@ -52,3 +52,15 @@ def test_a_text_file_lists_what_is_judged(tmp_path):
     listing.write_text("\n")
     with pytest.raises(DfdError, match="names no file"):
         media_files([listing])
+
+
+def test_a_prediction_that_is_resumed_still_knows_its_windows(tmp_path):
+    from dfd.inference.journal import Journal
+    from dfd.inference.verdict import FileResult, ViewScores
+
+    clip = tmp_path / "a.mp4"
+    clip.touch()
+    views = ViewScores(np.zeros(1), np.ones(1), np.zeros(1, int), windows=windows())
+    Journal(tmp_path, {"run": "x"}).add(FileResult(clip, "real", 1.0, None, "", "", [views]))
+    again = Journal(tmp_path, {"run": "x"}).result(clip)
+    pd.testing.assert_frame_equal(again.views[0].windows, windows())

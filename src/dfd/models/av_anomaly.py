@@ -71,7 +71,9 @@ class AVAnomaly(TalkDetector):
             raise DfdError(f"model.base holds a {type(base).__name__}: train a synchroniser first, model=avsync")
         frames = steps + base.window
         margin = 2 * base.reach
-        input = TalkInput(spec.size, frames, stride=stride, mean=spec.mean, std=spec.std, margin=margin)
+        input = TalkInput(
+            spec.size, frames, stride=stride, mean=spec.mean, std=spec.std, margin=margin, window=base.window
+        )
         super().__init__(input)
         self.base = base.eval().requires_grad_(False)
         self.feature_weight, self.align_offset, self.quiet = feature_weight, align_offset, quiet

@@ -279,8 +279,8 @@ class AVSync(Synchroniser):
         top, bottom, left, right = (round(share * size) for share in region)
         self.region = slice(top, bottom), slice(left, right)
         grid = -(-(bottom - top) // 16), -(-(right - left) // 16)
-        scaling = {"scale": 32768.0, "floor": 1e-20} if published else {"floor": 1e-4}
-        self.mel = LogMel(hop=MEL_HOP, **scaling)
+        scale, floor = (32768.0, 1e-20) if published else (1.0, 1e-4)
+        self.mel = LogMel(hop=MEL_HOP, scale=scale, floor=floor)
         self.vis_enc = VisualEncoder(widths.visual)
         self.aud_enc = AudioEncoder(widths.audio)
         self.transformer = Fusion(widths, window, grid, token_layout, dropout)

@@ -9,4 +9,4 @@ cd "$(dirname "$0")/../.."
 
 $PYTHON train.py model=avsync data=fakeavceleb run_dir="$OUT/sync" "$@"
 $PYTHON train.py model=av_anomaly model.base="$OUT/sync" data=fakeavceleb run_dir="$OUT/anomaly" "$@"
-$PYTHON eval.py run="$OUT/anomaly" data.loader.shuffle_sound=true output="$OUT/control"
+$PYTHON eval.py run="$OUT/anomaly" +data.loader.shuffle_sound=true output="$OUT/control"

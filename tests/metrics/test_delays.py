@@ -11,6 +11,7 @@ from dfd.metrics.delays import (
     common_offset,
     pooled,
     surprise,
+    together,
 )
 from dfd.metrics.ranking import roc_auc
 
@@ -26,6 +27,14 @@ def test_accuracy_counts_frames():
     assert found == {"exact": 0.25, "within1": 0.75, "mean_abs": 1.25}
     assert accuracy(peaked([3, 4]), truth=3)["within1"] == 1.0
     assert np.isnan(accuracy(np.empty((0, 31)))["exact"])
+
+
+def test_neighbouring_windows_speak_together():
+    rows = peaked([0, 0, 9, 0, 0, 0])
+    joint = together(rows)
+    assert (joint.argmax(1) == 15).all()
+    assert np.allclose(joint.sum(1), 1)
+    assert np.array_equal(together(rows[:3]), rows[:3])
 
 
 def test_the_common_offset_is_the_peak_of_the_mean():

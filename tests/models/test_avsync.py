@@ -53,13 +53,13 @@ def test_the_published_network_has_its_shapes():
     assert state["transformer.visual_modality_embeding"].shape == (1, 512, 1)
 
 
-@pytest.mark.parametrize("layout", ["transpose", "legacy"])
-def test_one_pass_gives_what_the_naive_loop_gives(layout):
-    network = tiny(token_layout=layout)
+@pytest.mark.parametrize(("layout", "window"), [("transpose", 5), ("legacy", 5), ("transpose", 8)])
+def test_one_pass_gives_what_the_naive_loop_gives(layout, window):
+    network = tiny(token_layout=layout, window=window)
     for name, buffer in network.named_buffers():  # running statistics that a trained network would have
         if name.endswith("running_var"):
             buffer.uniform_(0.5, 2)
-    pixels, sound = clip(9)
+    pixels, sound = clip(window + 4)
     with torch.no_grad():
         found, wanted = network(pixels, sound).logits, naive_delays(network, pixels, sound)
     assert found.shape == (1, 5, 31)

@@ -20,12 +20,12 @@ QUIET = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": 
 
 @pytest.fixture(scope="module")
 def heads(tmp_path_factory):
-    return talking_heads(tmp_path_factory.mktemp("heads"), {"train": 6, "val": 6, "test": 3}, frames=70)
+    return talking_heads(tmp_path_factory.mktemp("heads"), {"train": 4, "val": 4, "test": 2}, frames=50)
 
 
 def tiny(**options):
     torch.manual_seed(0)
-    return AVSync("tiny", size=32, region=(0.5, 1.0, 0.2, 0.8), frames=12, dropout=0.0, **options)
+    return AVSync("tiny", size=32, region=(0.5, 1.0, 0.2, 0.8), frames=10, dropout=0.0, **options)
 
 
 def adam(lr):
@@ -36,15 +36,16 @@ def trainer(epochs=1, **more):
     return pl.Trainer(max_epochs=epochs, accelerator="cpu", **QUIET, **more)
 
 
+@pytest.mark.slow
 def test_a_batch_is_learned_by_heart(heads):
     network = tiny()
     objective = Synchrony(network, optimizer=adam(3e-3), first_epochs=1)
-    data = TalkDataModule(heads, network.input, batch_size=6, workers=0, vary_sound=False)
+    data = TalkDataModule(heads, network.input, batch_size=4, workers=0, vary_sound=False)
     batch = next(iter(data.train_dataloader()))
     batch["pixels"] = network.pixels(batch["pixels"])
     optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3)
     losses = []
-    for _ in range(25):
+    for _ in range(15):
         visual, audio = network.see(batch["pixels"]), network.hear(batch["sound"])
         loss = objective.other_times(visual, audio)
         optimizer.zero_grad()
@@ -52,9 +53,10 @@ def test_a_batch_is_learned_by_heart(heads):
         optimizer.step()
         losses.append(float(loss.detach()))
     assert losses[0] == pytest.approx(np.log(12), abs=0.4)
-    assert losses[-1] < 0.75 * losses[0]
+    assert losses[-1] < 0.9 * losses[0]
 
 
+@pytest.mark.slow
 def test_stages_follow_from_the_epoch_and_validation_counts_frames(heads):
     network = tiny()
     objective = Synchrony(network, optimizer=adam(1e-3), first_epochs=1)
@@ -62,7 +64,7 @@ def test_stages_follow_from_the_epoch_and_validation_counts_frames(heads):
     first, second = objective.other_videos, objective.other_times
     objective.other_videos = lambda *args: stages.append(1) or first(*args)
     objective.other_times = lambda *args: stages.append(2) or second(*args)
-    data = TalkDataModule(heads, network.input, batch_size=6, workers=0, eval_methods=["real"])
+    data = TalkDataModule(heads, network.input, batch_size=4, workers=0, eval_methods=["real"])
     run = trainer(2, num_sanity_val_steps=0)
     run.fit(objective, datamodule=data)
     assert stages == [1, 2]
@@ -88,7 +90,7 @@ def test_every_window_of_a_clip_is_in_the_table_once(heads):
     data = TalkDataModule(heads, network.input, workers=0, eval_methods=["real"])
     rows = score_split(network, data, "test", {"_target_": "dfd.training.trainer.Trainer", "accelerator": "cpu"})
     table = TalkScoring(network).table(rows, data.records("test"))
-    assert len(table) == 3 * 66
+    assert len(table) == 2 * 46
     assert np.allclose(table.groupby("video")["t"].apply(np.diff).explode().astype(float), 0.04)
     assert isinstance(scoring_for(network), TalkScoring)
 
@@ -97,6 +99,7 @@ def anomaly(**options):
     return AVAnomaly(tiny(), steps=20, stride=10, **options)
 
 
+@pytest.mark.slow
 def test_the_detector_learns_from_people_whom_the_base_has_not_seen(heads):
     network = anomaly()
     before = {name: value.clone() for name, value in network.base.state_dict().items()}
@@ -108,10 +111,10 @@ def test_the_detector_learns_from_people_whom_the_base_has_not_seen(heads):
     run.fit(objective, datamodule=data)
     assert losses[-1] < losses[0]
     assert all(torch.equal(before[name], value) for name, value in network.base.state_dict().items())
-    assert "val/surprise" in run.callback_metrics
+    assert {"val/surprise", "val/loss"} <= set(run.callback_metrics)
     rows = score_split(network.eval(), data, "test", {"_target_": "dfd.training.trainer.Trainer", "accelerator": "cpu"})
     table = TalkViewScoring(network).table(rows, data.records("test"))
-    assert len(table) > 6
+    assert len(table) >= 4
     assert np.isfinite(table["score"]).all()
 
 
@@ -135,9 +138,7 @@ def test_an_offset_is_found_and_taken_out():
         moved = torch.roll(sound, -640 * int(judged.offset), dims=1)
         again = plain(pixels, moved)
     assert judged.offset.abs() <= 15
-    if judged.offset.abs() <= network.base.reach:
-        inside = slice(0, None)
-        assert torch.allclose(judged.delays[:, inside], again.delays[:, inside], atol=1e-5)
+    assert torch.allclose(judged.delays, again.delays, atol=1e-5)
 
 
 def test_a_short_clip_and_silent_windows_do_not_count():

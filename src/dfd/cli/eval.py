@@ -58,7 +58,7 @@ def evaluate_datasets(cfg: DictConfig, called: Invocation) -> "list[Evaluated]":
     choices = several_datasets(called)
     _check(cfg, choices)
     subject = _subject(cfg)
-    if "base" in subject.loaded.card.network:
+    if "base" in subject.loaded.card.network and subject.loaded.network.input.kind != "talk":
         raise DfdError(
             f"{cfg.run} tells unknown data from known, not fake from real: evaluate it with "
             "posthoc=[abnormality,msp,knn]"

@@ -80,8 +80,8 @@ class TalkInput:
     """A talking face: `frames` pictures at a steady rate, and the sound under these frames.
 
     A network sees pixels (N, frames, 3, size, size) and mono sound (N, samples), which begins `margin` frames before
-    the pictures and ends as long after them. In training it sees `windows` windows of a video at random; in evaluation
-    one every `stride` frames, or `windows` where stride is 0.
+    the pictures and ends as long after them; it compares `window` frames at a time. In training it sees `windows` views
+    of a video at random; in evaluation one every `stride` frames, or one after the other where stride is 0.
     """
 
     size: int = 224
@@ -93,6 +93,7 @@ class TalkInput:
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     margin: int = 0
+    window: int = 5
     kind: Literal["talk"] = field(default="talk", init=False)
 
     @property

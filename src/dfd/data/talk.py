@@ -24,7 +24,6 @@ from dfd.data.readers import Reader, open_crops
 from dfd.data.sampling import sliding
 from dfd.data.views import Visit
 
-FEWEST = 6  # frames: two windows of five
 QUIET = 10 ** (-50 / 20)  # root mean square of a frame in which nobody speaks
 
 
@@ -98,7 +97,7 @@ def voiced(sound: np.ndarray, input: TalkInput) -> np.ndarray:
     """Return which views (K, samples) have sound under their pictures, beyond a few frames of it."""
     hop = round(input.sample_rate / input.fps)
     own = sound[:, input.margin * hop : (input.margin + input.frames) * hop].reshape(len(sound), input.frames, hop)
-    return (np.sqrt(np.square(own).mean(2)) > QUIET).sum(1) >= FEWEST
+    return (np.sqrt(np.square(own).mean(2)) > QUIET).sum(1) > input.window
 
 
 def starts_of(frames: int, input: TalkInput, generator: np.random.Generator | None, first_only: bool) -> np.ndarray:
@@ -118,10 +117,11 @@ def place_views(
     """Return the views of one person: the tick at which each begins, and its rows of the table (at most `frames`)."""
     members = np.flatnonzero(table["track"] == track)
     found = stretches(table["t"][members], table["valid"][members], input.fps)
-    long = [(tick, members[rows]) for tick, rows in found if len(rows) >= FEWEST]
+    long = [(tick, members[rows]) for tick, rows in found if len(rows) > input.window]
     if not long:
         raise NotTalking(
-            f"the face is never seen for {FEWEST} frames on end: nothing to compare with the sound", "too_short"
+            f"the face is never seen for {input.window + 1} frames on end: nothing to compare with the sound",
+            "too_short",
         )
     if generator is not None:  # every tick that can begin a view is as likely as another
         room = np.array([max(1, len(rows) - input.frames + 1) for _, rows in long])

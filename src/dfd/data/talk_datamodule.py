@@ -82,6 +82,11 @@ class TalkDataModule(RecordDataModule):
         self.vary_sound, self.first_only, self.shuffle_sound = vary_sound, first_only, shuffle_sound
         self.tapes: dict[str, list[list[Tape]]] = {}  # by split and record: one for each time it was watched
 
+    @property
+    def windows(self) -> int:
+        """How many windows a view has."""
+        return self.input.frames - self.input.window + 1
+
     def records(self, split: str) -> tuple[Record, ...]:
         """Return the records of a split, in the order that the `video` numbers of its batches follow."""
         if split == "test" or self.train_on == "train":
@@ -102,7 +107,7 @@ class TalkDataModule(RecordDataModule):
     def training_dataset(self, records: Sequence[Record]) -> Dataset[Any]:
         """Return random, varied views; or random pieces of what a frozen network made of each record."""
         if "train" in self.tapes:
-            return TapeDataset(records, self.tapes["train"], self.input.frames - 4)
+            return TapeDataset(records, self.tapes["train"], self.windows)
         folder = self.manifest.folder
         return TalkDataset(records, folder, self.input, self.augment, self.showing, vary_sound=self.vary_sound)
 
@@ -121,7 +126,7 @@ class TalkDataModule(RecordDataModule):
         if "val" not in self.tapes:
             return super().val_dataloader()
         records = self.records("val")
-        dataset = TapeDataset(records, self.tapes["val"], self.input.frames - 4)
+        dataset = TapeDataset(records, self.tapes["val"], self.windows)
         return self._loader(dataset, EvalSampler(len(records), *self._rank_and_world()), self.batch_size)
 
     def view(self, split: str, video: int, t: float) -> np.ndarray:
@@ -135,7 +140,7 @@ class TalkDataModule(RecordDataModule):
         With several passes, those after the first see varied sound.
         """
         records, folder = self.records(split), self.manifest.folder
-        whole = replace(self.input, stride=self.input.frames - 4)
+        whole = replace(self.input, stride=self.windows)
         plain = TalkDataset(records, folder, whole, None, self.showing)
         others = [_Varied(records, folder, whole, None, self.showing, seed=self.seed + n) for n in range(1, passes)]
         self.tapes[split] = [list(takes) for takes in zip(*map(function, (plain, *others)), strict=True)]

@@ -67,10 +67,8 @@ def _delays_over_time(axes: Axes, time: np.ndarray, frames: np.ndarray, probabil
 def _mean(axes: Axes, frames: np.ndarray, probability: np.ndarray, offset: float) -> None:
     axes.bar(frames, probability.mean(0), color=BLUE, width=0.8)
     axes.axvline(0, color=GREY, linewidth=0.8, linestyle=":")
-    words = (
-        "no common offset" if offset == 0 else f"common offset taken out: {offset:+.0f} frames ({offset * 40:+.0f} ms)"
-    )
-    axes.set(title=f"Mean distribution: {words}", xlabel="delay in frames", ylabel="probability")
+    words = "no offset" if offset == 0 else f"offset {offset:+.0f} frames, {offset * 40:+.0f} ms"
+    axes.set(title=f"Mean distribution ({words})", xlabel="delay in frames", ylabel="probability")
     if offset:
         axes.axvline(offset, color=RED, linewidth=1.2)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from dfd.core.errors import DfdError
 from dfd.inference.verdict import FileResult, ViewScores
@@ -107,7 +108,8 @@ def _stamp(path: Path) -> str:
 def _plain(result: FileResult) -> dict[str, Any]:
     views = []
     for each in result.views:
-        row = {key: value for key, value in asdict(each).items() if key != "evidence"}
+        row = {key: value for key, value in asdict(each).items() if key not in ("evidence", "windows")}
+        row["windows"] = None if each.windows is None else each.windows.to_dict("list")
         views.append(row | {name: np.asarray(row[name]).tolist() for name in ARRAYS})
     return {**{key: getattr(result, key) for key in ("verdict", "score", "probability", "reason", "kind")},
             "path": str(result.path), "views": views}  # fmt: skip
@@ -115,7 +117,9 @@ def _plain(result: FileResult) -> dict[str, Any]:
 
 def _result(told: dict[str, Any]) -> FileResult:
     kinds = {"t": float, "score": float, "track": int}
-    views = [
-        ViewScores(**{**row, **{name: np.array(row[name], kinds[name]) for name in ARRAYS}}) for row in told["views"]
-    ]
+    views = []
+    for row in told["views"]:
+        windows = None if row.get("windows") is None else pd.DataFrame(row["windows"])
+        arrays = {name: np.array(row[name], kinds[name]) for name in ARRAYS}
+        views.append(ViewScores(**{**row, **arrays, "windows": windows}))
     return FileResult(**{**told, "path": Path(told["path"]), "views": views})

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from dfd.core.text import csv_cell
 from dfd.models.base import TalkDetector
 
 DETAILS = ("delays", "expected", "kl", "feature_error", "valid", "offset")
@@ -54,7 +55,7 @@ def summary_row(path: Path, verdict: str, score: float, windows: pd.DataFrame) -
     mean = windows[delays].mean().to_numpy()
     worst = windows["kl"].idxmax()
     return {
-        "file": safe(str(path)),
+        "file": csv_cell(str(path)),
         "verdict": verdict,
         "score": score,
         "windows": len(windows),
@@ -65,8 +66,3 @@ def summary_row(path: Path, verdict: str, score: float, windows: pd.DataFrame) -
         "max_kl_time_s": float(windows.loc[worst, "time_s"]),
         "mean_feat_mse": float(windows["feat_mse"].mean()),
     }
-
-
-def safe(text: str) -> str:
-    """Return a text that a spreadsheet does not take for a formula."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text

@@ -27,6 +27,16 @@ def accuracy(probabilities: np.ndarray, truth: int | np.ndarray = 0) -> dict[str
     return {"exact": exact, "within1": near, "mean_abs": float(error.mean())}
 
 
+def together(probabilities: np.ndarray, count: int = 5) -> np.ndarray:
+    """Return, for each window of a clip, what it and its neighbours say together: the geometric mean of `count`."""
+    logs, kernel = np.log(np.maximum(probabilities, EPSILON)), np.ones(count)
+    if len(logs) < count:
+        return probabilities
+    summed = np.stack([np.convolve(column, kernel, "same") for column in logs.T], 1)
+    joint = np.exp((summed - summed.max(1, keepdims=True)) / count)
+    return joint / joint.sum(1, keepdims=True)
+
+
 def mean_distribution(probabilities: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
     """Return the distribution over all windows of a clip."""
     return np.average(probabilities, axis=0, weights=weights)

@@ -71,7 +71,9 @@ class AVAnomaly(TalkDetector):
             raise DfdError(f"model.base holds a {type(base).__name__}: train a synchroniser first, model=avsync")
         frames = steps + base.window
         margin = 2 * base.reach
-        input = TalkInput(spec.size, frames, stride=stride, mean=spec.mean, std=spec.std, margin=margin)
+        input = TalkInput(
+            spec.size, frames, stride=stride, mean=spec.mean, std=spec.std, margin=margin, window=base.window
+        )
         super().__init__(input)
         self.base = base.eval().requires_grad_(False)
         self.feature_weight, self.align_offset, self.quiet = feature_weight, align_offset, quiet
@@ -110,8 +112,6 @@ class AVAnomaly(TalkDetector):
         """Return the expected log-probabilities, and the surprise in delays and in features, of steps 1 to W - 1."""
         expected = self.distribution(logits, valid)
         kl = divergence(expected, logits[:, 1:].softmax(-1), self.divergence)
-        if not self.feature_weight and not self.training:
-            return expected, kl, torch.zeros_like(kl)
         error = (self.feature(features, valid) - self.feature.targets(features)[:, 1:]).square().sum(-1)
         return expected, kl, error
 

@@ -22,6 +22,7 @@ from dfd.models.mel import LogMel
 RATE = 16_000
 FPS = 25
 HOP = RATE // FPS  # samples under one frame
+MEL_HOP = 160
 TokenLayout = Literal["legacy", "transpose"]
 
 
@@ -106,7 +107,7 @@ class VisualEncoder(nn.Module):
 
 
 class AudioEncoder(nn.Module):
-    """The VGG-M-like network over a log-mel window: (W, 1, 80, 20) to (W, D, 4)."""
+    """The VGG-M-like network over a log-mel window: (W, 1, 80, 20) to (W, D, 4), or what another length gives."""
 
     def __init__(self, widths: tuple[int, int, int, int, int, int]) -> None:
         super().__init__()
@@ -125,6 +126,12 @@ class AudioEncoder(nn.Module):
             if number in POOLS:
                 x = F.max_pool2d(x, *POOLS[number])
         return self.conv7(x).squeeze(2)
+
+
+def audio_tokens(window: int) -> int:
+    """Return how many feature vectors the sound under so many frames gives: 4 under 5."""
+    columns = window * HOP // MEL_HOP
+    return ((columns - 3) // 2 + 1 - 3) // 2 + 1
 
 
 POOLS = {1: ((3, 1), (2, 1)), 2: ((3, 3), (2, 2)), 5: ((2, 3), (2, 2))}  # after which convolution: kernel, stride
@@ -206,7 +213,7 @@ class Fusion(nn.Module):
         self.visual_modality_embeding = nn.Parameter(0.02 * torch.randn(1, dim, 1))
         self.audio_modality_embeding = nn.Parameter(0.02 * torch.randn(1, dim, 1))
         self.temporal_visual_embedding = nn.Parameter(0.02 * torch.randn(1, dim, frames))
-        self.temporal_audio_embedding = nn.Parameter(0.02 * torch.randn(1, dim, 4))
+        self.temporal_audio_embedding = nn.Parameter(0.02 * torch.randn(1, dim, audio_tokens(frames)))
         self.cls_token = nn.Parameter(0.02 * torch.randn(1, 1, dim))
         self.transformer = Encoder(widths, dropout)
         self.mlp_head = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, 1))
@@ -240,7 +247,7 @@ class AVSync(Synchroniser):
         size: of the face crop.
         region: what of the crop is seen (top, bottom, left, right, as shares); the whole of it by default.
         reach: delays of up to so many frames either way.
-        window: frames that are seen at once.
+        window: frames that are seen at once, 5 in the published network.
         frames: of a view; it has `frames - window + 1` windows.
         windows: views of a video in one visit of training.
         token_layout: "legacy" as in the published weights, "transpose" as was meant.
@@ -265,14 +272,15 @@ class AVSync(Synchroniser):
             raise DfdError(f"model.network.variant={variant}: choose from {', '.join(VARIANTS)}")
         mean, std = ((0.0,) * 3, (1 / 255,) * 3) if published else ((0.5,) * 3, (0.25,) * 3)
         stride = frames - window + 1
-        input = TalkInput(size, frames, windows=windows, stride=stride, mean=mean, std=std, margin=reach)
+        input = TalkInput(size, frames, windows=windows, stride=stride, mean=mean, std=std, margin=reach, window=window)
         super().__init__(input, tuple((delay - reach) / FPS for delay in range(2 * reach + 1)))
         widths = VARIANTS[variant]
         self.reach, self.window, self.features = reach, window, 2 * widths.dim
         top, bottom, left, right = (round(share * size) for share in region)
         self.region = slice(top, bottom), slice(left, right)
         grid = -(-(bottom - top) // 16), -(-(right - left) // 16)
-        self.mel = LogMel(scale=32768.0, floor=1e-20) if published else LogMel(floor=1e-4)
+        scale, floor = (32768.0, 1e-20) if published else (1.0, 1e-4)
+        self.mel = LogMel(hop=MEL_HOP, scale=scale, floor=floor)
         self.vis_enc = VisualEncoder(widths.visual)
         self.aud_enc = AudioEncoder(widths.audio)
         self.transformer = Fusion(widths, window, grid, token_layout, dropout)

@@ -50,8 +50,12 @@ def accelerator_kind(wanted: str) -> str:
 
 
 def lay_out(network: nn.Module, device: torch.device, channels_last: Switch = "auto") -> None:
-    """Put weights into the layout in which the device is fastest: channels last, but on Apple's GPUs."""
-    if channels_last is True or device.type != "mps":
+    """Put weights into the layout in which the device is fastest: channels last, but on Apple's GPUs.
+
+    A network with convolutions over time stays as it is: that layout is one of pictures.
+    """
+    over_time = any(weight.ndim == 5 for weight in network.parameters())
+    if not over_time and (channels_last is True or device.type != "mps"):
         network.to(memory_format=torch.channels_last)
 
 

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from dfd.core.errors import DfdError
-from dfd.models.base import Detector
+from dfd.models.base import Detector, Network
 
 
-def can_be_explained(network: Detector) -> bool:
-    """Whether a network names the part that its explanations are drawn from."""
+def can_be_explained(network: Network) -> bool:
+    """Whether a network names the part that its explanations are drawn from; only detectors of pictures do."""
     try:
-        return network.evidence is not None
+        return isinstance(network, Detector) and network.evidence is not None
     except DfdError:
         return False
 

@@ -104,6 +104,11 @@ class SequenceAnomaly(TalkViewScoring):
         surprise = (output[1] + self.network.feature_weight * output[2]) * counted
         score = (surprise.sum(1) / counted.sum(1).clamp(min=1)).cpu().double().numpy()
         video, label = batch["video"].cpu().numpy(), batch["label"].cpu().numpy()
+        real = batch["label"] == 0
+        if real.any():
+            chosen = {name: batch[name][real] for name in ("logits", "valid")}
+            loss = self.loss(tuple(part[real] for part in output), chosen)
+            self.log("val/loss", loss, sync_dist=True, batch_size=int(real.sum()))
         self._pending.append(PieceRows(video, batch["t"].cpu().numpy(), label, score))
 
     def judge(self, rows: PieceRows) -> dict[str, float]:  # type: ignore[override]

@@ -121,7 +121,7 @@ def test_a_person_of_one_dataset_is_none_of_another():
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        ("python train.py model=abnormality data=cddb", r"needs a trained run to look at: model\.base="),
+        ("python train.py model=abnormality data=cddb", r"needs a trained run as its base: model\.base="),
         ("python eval.py run=outputs/base posthoc=[mahalonobis]", "did you mean 'mahalanobis'"),
         ("python eval.py run=outputs/abnormal", "says what is strange, not what is fake"),
         ("python train.py model=meso data=cddb posthoc=[kn]", "no detector 'kn'"),

@@ -158,8 +158,8 @@ def test_variants_train():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"cnn": "resnet18.a1_in1k"}, "cnn=resnet18.a1_in1k is no EfficientNet"),
-        ({"vit": "deit_tiny_distilled_patch16_224.fb_in1k"}, "is no ViT with one class token"),
+        ({"cnn": "resnet18.a1_in1k"}, "cnn=resnet18.a1_in1k is not an EfficientNet"),
+        ({"vit": "deit_tiny_distilled_patch16_224.fb_in1k"}, "is not a ViT with one class token"),
         ({"pretrained": {"cnn": False}}, "give true, false, or both of cnn and vit"),
     ],
 )

@@ -80,7 +80,7 @@ def test_attention_is_that_of_the_last_block(name):
 
 
 def test_a_network_without_cls_attention_is_refused():
-    with pytest.raises(DfdError, match="is no ViT whose CLS attention can be read"):
+    with pytest.raises(DfdError, match="is not a ViT whose CLS attention can be read"):
         VitAutoencoder("resnet18.a1_in1k", False)
 
 
@@ -154,5 +154,5 @@ def test_tiny_residuals_are_standardised_in_single_precision():
 
 
 def test_a_base_that_is_no_detector_is_named():
-    with pytest.raises(DfdError, match=r"needs a trained run to look at: model\.base="):
+    with pytest.raises(DfdError, match=r"needs a trained run as its base: model\.base="):
         AbnormalityDetector(None)

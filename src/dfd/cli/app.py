@@ -20,10 +20,14 @@ from dfd.cli.invocation import Invocation
 from dfd.cli.schema import ROOT_KEYS, register
 from dfd.cli.sweeps.jobs import Taken, run_job
 from dfd.core.configs import config_dir
-from dfd.core.errors import DfdError, Stopped, did_you_mean
+from dfd.core.errors import DfdError, Incomplete, Stopped, did_you_mean
 from dfd.core.process_group import is_first
+from dfd.core.text import printable
 
 log = logging.getLogger("dfd")
+
+# exit statuses of every command; 0: all was done, 1: a fault of ours, with its traceback
+REFUSED, INCOMPLETE, INTERRUPTED = 2, 3, 130
 
 Task = Callable[[DictConfig, Invocation], Any]
 
@@ -70,7 +74,7 @@ def command(name: str, task: Task, other: Callable[[Sequence[str]], str | None] 
                 raise
             _leave(f"{error}: leave a group out with ~group (no logger: ~logger callbacks.learning_rate=null)")
         except KeyboardInterrupt as stop:
-            _leave(str(stop) or "interrupted")
+            _leave(str(stop) or "interrupted", INTERRUPTED)
 
     return main
 
@@ -109,6 +113,8 @@ def _guard(task: Task, cfg: DictConfig) -> Any:
         if not is_first():  # all processes stop together, one says so
             raise SystemExit(0) from stopped
         _leave(_message(stopped))
+    except Incomplete as error:
+        _leave(_message(error), INCOMPLETE)
     except (DfdError, OmegaConfBaseException) as error:
         _leave(_message(error))
 
@@ -161,9 +167,10 @@ def _explain(error: Exception) -> str:
     return f"{line}{hint}; --help lists the groups, --cfg job every key"
 
 
-def _leave(message: str) -> None:
-    sys.stderr.write(f"error: {message}\n")
-    raise SystemExit(2)
+def _leave(message: str, status: int = REFUSED) -> None:
+    word = "note" if status == INCOMPLETE else "error"
+    sys.stderr.write(f"{word}: {printable(message)}\n")
+    raise SystemExit(status)
 
 
 def _best_precision() -> str:

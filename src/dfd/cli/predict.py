@@ -1,30 +1,41 @@
 """dfd-predict: judge videos and images, by path, folder or pattern."""
 
+import functools
 import logging
+import os
+import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, ListConfig
 
 from dfd.cli.app import command
 from dfd.cli.invocation import Invocation
 from dfd.core.build import allowed_networks
-from dfd.core.errors import DfdError
+from dfd.core.errors import DfdError, Incomplete
+from dfd.core.text import printable
 
 if TYPE_CHECKING:
+    from dfd.inference.engine import Engine
+    from dfd.inference.journal import Journal
     from dfd.inference.verdict import FileResult, Judging
 
 log = logging.getLogger("dfd")
 
+# what decides the results of a file: a stopped command goes on if they are the same
+ASKED = ("run", "threshold", "ood", "frames", "faces", "strategy", "explain")
+
 
 def predict(cfg: DictConfig, _: Invocation | None = None) -> float:
     """Judge every file, print a verdict for each, and write the tables; return the share judged fake."""
-    from dfd.core.run_folder import run_of
     from dfd.inference.engine import Engine
+    from dfd.inference.journal import judged_in_order, writable_folder
     from dfd.inference.media import media_files
     from dfd.inference.results import write_results
+    from dfd.inference.sandbox import Limits
+    from dfd.runs.talk_files import draw_talk, write_original_files
 
     files = media_files(_several(cfg.input))
     engine = Engine.load(
@@ -43,17 +54,52 @@ def predict(cfg: DictConfig, _: Invocation | None = None) -> float:
     if engine.trained_on_sample:
         judges = "its verdicts on them mean nothing" if cfg.allow_sample else "they are inconclusive"
         log.warning("this detector was trained on the rendered SAMPLE, not on real media: %s", judges)
-    results = _judge_all(engine.judge_all(files, cfg.workers), len(files))
-    run = run_of(engine.members[0].path)
-    folder = Path(cfg.output) if cfg.output else run / "predict" / time.strftime("%Y%m%d-%H%M%S")
-    verdicts = write_results(results, folder)
-    draw_talk(results, folder)
+    journal, folder = _journal(cfg, engine)
+    limits = Limits(cfg.seconds, int(cfg.memory * 2**30))
+    judge = functools.partial(engine.judge_all, workers=cfg.workers, limits=limits)
+    results = _judge_all(judged_in_order(files, journal, judge), len(files))
+    show(results, engine.judging)
+    place = writable_folder(
+        folder, [Path.cwd() / "predict", Path(tempfile.gettempdir()) / f"dfd-predict-{os.getpid()}"]
+    )
+    verdicts = write_results(results, place)
+    draw_talk(results, place)
     if cfg.original_files:
-        write_original_files(results, folder)
-    show(results, engine.judging, folder)
-    if not any(result.count for result in results):
+        write_original_files(results, place)
+    journal.finish()
+    if place != folder:
+        log.warning("%s cannot be written (full or read-only): the tables are elsewhere", folder)
+    print_line(f"tables: {place}")
+    judged = sum(result.verdict != "not judged" for result in results)
+    if not judged:
         raise DfdError(f"none of the {len(files)} file(s) could be judged: see the reasons above")
+    if judged < len(files):
+        raise Incomplete(f"{len(files) - judged} of {len(files)} files were not judged: see the reasons above")
     return float((verdicts["verdict"] == "fake").mean())
+
+
+def _journal(cfg: DictConfig, engine: "Engine") -> "tuple[Journal, Path]":
+    """Return the journal of this command and its folder: those of the same command that was stopped, or new ones."""
+    from dfd.core.run_folder import run_of
+    from dfd.inference.journal import Journal
+
+    runs = run_of(engine.members[0].path) / "predict"
+    folder = Path(cfg.output) if cfg.output else runs / time.strftime("%Y%m%d-%H%M%S")
+    asked: dict[str, Any] = {key: str(cfg[key]) for key in ASKED}
+    asked["checkpoints"] = [(str(one.path), one.path.stat().st_mtime_ns) for one in engine.members]
+    stopped = [folder] if cfg.output else list(runs.glob("*"))
+    journal = Journal.continued(stopped, asked)
+    if journal is None:
+        return Journal(folder, asked), folder
+    log.info("going on in %s: %d files were judged before", journal.path.parent, len(journal.known))
+    return journal, journal.path.parent
+
+
+def print_line(text: str) -> None:
+    """Print one line as it is, however long."""
+    from rich.console import Console
+
+    Console().print(printable(text), soft_wrap=True, markup=False, highlight=False)
 
 
 def _several(value: str | ListConfig) -> list[str]:
@@ -69,36 +115,7 @@ def _judge_all(results: "Iterable[FileResult]", total: int) -> "list[FileResult]
         return list(progress.track(results, total=total))
 
 
-def draw_talk(results: "Sequence[FileResult]", folder: Path) -> None:
-    """Draw the panels of talking faces that were explained, and a page with the clips beside them."""
-    from dfd.inference.results import explained_name
-
-    entries = []
-    for position, result in enumerate(results):
-        windows = result.views[0].windows
-        if windows is None or not len(windows):
-            continue
-        from dfd.evaluation.talk_panels import draw_panels
-
-        words = f"score {result.score:.3f}, {result.verdict}"
-        name = folder / f"{explained_name(position, result)}_panels.png"
-        entries.append((result.path, draw_panels(windows, name, result.path.name, words), words))
-    if entries:
-        from dfd.evaluation.talk_panels import panel_page
-
-        log.info("panels: %s", panel_page(entries, folder))
-
-
-def write_original_files(results: "Sequence[FileResult]", folder: Path) -> None:
-    """Write `output.log` and `testing_scores.npy` as the code of AVAD does: a score per file, in the given order."""
-    import numpy as np
-
-    np.save(folder / "testing_scores.npy", np.array([result.score for result in results]))
-    lines = [f"{result.path} {result.score}" for result in results]
-    (folder / "output.log").write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def show(results: "Sequence[FileResult]", judging: "Judging", folder: Path) -> None:
+def show(results: "Sequence[FileResult]", judging: "Judging", folder: Path | None = None) -> None:
     """Print a line per file, the totals, and where the threshold comes from."""
     from collections import Counter
 
@@ -115,12 +132,12 @@ def show(results: "Sequence[FileResult]", judging: "Judging", folder: Path) -> N
         score = "-" if np.isnan(result.score) else f"{result.score:.3f}"
         text = f"{result.verdict}: {result.reason}" if result.reason else result.verdict
         style = styles.get(result.verdict, "yellow")
-        table.add_row(Text(str(result.path)), Text(text, style), score, str(result.count))
+        table.add_row(Text(printable(str(result.path))), Text(printable(text), style), score, str(result.count))
     console = Console()
     console.print(table)
     counts = Counter(result.verdict for result in results)
     totals = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
-    console.print(f"{totals}; tables: {folder}", soft_wrap=True)
+    console.print(f"{totals}; tables: {folder}" if folder else totals, soft_wrap=True)
 
 
 main = command("predict", predict)

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +13,17 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
+from dfd.cli.foreign_yaml import read_yaml
 from dfd.cli.invocation import Invocation
+from dfd.cli.schema import Train
 from dfd.core.errors import DfdError
 
 FILE = "recipe.yaml"  # beside config.yaml, which holds the values that came of it
 PRIMARY = "train_again"
 OF_ONE_RUN = ("run", "name", "run_dir", "ckpt_path", "sweep", "hparams_search")  # say where and how, not what
 TRAINING = ("model", "data", "optimizer", "scheduler", "augment", "trainer", "callbacks", "teacher", "shuffle_labels")
+LOCAL = {f"pytorch_lightning.loggers.{name}" for name in ("TensorBoardLogger", "CSVLogger")}  # what leaves nowhere
+CHOICE = re.compile(r"[\w/]+=[\w.-]+")
 OPTIONAL = ("hparams_search", "debug")  # groups that may be laid over a stored configuration
 
 
@@ -71,7 +77,8 @@ def primary(arguments: Sequence[str]) -> str | None:
         *({group: choices[group]} for group in changed),
         *({f"optional {group}": None} for group in OPTIONAL),
     ]
-    kept = {key: value for key, value in config.items() if key not in changed}
+    _check_trust(config, given)
+    kept = {key: value for key, value in config.items() if key not in (*changed, "plugins")}
     ConfigStore.instance().store(name=PRIMARY, node={"defaults": defaults, **kept})
     return PRIMARY
 
@@ -79,10 +86,34 @@ def primary(arguments: Sequence[str]) -> str | None:
 def _read(folder: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     if not folder.is_dir():
         raise DfdError(f"no run at {folder}: give a run folder (outputs/...)")
-    if not (folder / FILE).is_file():
+    path = folder / FILE
+    if not path.is_file():
         raise DfdError(f"{folder} holds no {FILE}: is it the folder of a training?")
-    recipe = _plain(OmegaConf.load(folder / FILE))
-    return recipe["choices"], recipe["config"]
+    recipe = _plain(read_yaml(path))
+    choices, config = recipe.get("choices"), recipe.get("config")
+    if not isinstance(choices, dict) or not isinstance(config, dict):
+        raise DfdError(f"{path} is not a recipe: it holds no choices and config")
+    if not all(isinstance(v, str | None) and CHOICE.fullmatch(f"{k}={v}") for k, v in choices.items()):
+        raise DfdError(f"{path} chooses what is not the name of a configuration: {choices}")
+    strangers = set(config) - {field.name for field in fields(Train)}
+    if strangers:  # "hydra" and "defaults" among them would have Hydra build and load for whoever wrote the file
+        raise DfdError(f"{path} sets {', '.join(sorted(map(str, strangers)))}, which a recipe does not")
+    return choices, config
+
+
+def _check_trust(config: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Refuse what only the user may decide, not the file that he was given: whose code runs, and who is told."""
+    plugins = config.get("plugins") or []
+    if plugins and "plugins" not in given:
+        raise DfdError(
+            f"this recipe builds from packages of its author's, {plugins}: if you trust them, say so with "
+            f"plugins=[{','.join(str(name) for name in plugins)}]"
+        )
+    loggers = config.get("logger")
+    targets = {node.get("_target_") for node in loggers.values() if isinstance(node, dict)} if loggers else set()
+    if targets - LOCAL and "logger" not in given:
+        others = ", ".join(map(str, targets - LOCAL))
+        raise DfdError(f"this recipe sends what it logs to {others}: if you want that, choose it with logger=")
 
 
 def _given(arguments: Sequence[str]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from dfd.cli.foreign_yaml import read_yaml
 from dfd.cli.invocation import Invocation
 from dfd.cli.recipe import differences, training_hash
 from dfd.core.card import Card
@@ -79,8 +80,7 @@ def open_folder(folder: Path, cfg: DictConfig) -> str:
 def saved_config(checkpoint: Path) -> DictConfig | None:
     """Return the configuration beside a checkpoint, if the run folder is still around it."""
     path = checkpoint.parents[1] / CONFIG
-    loaded = OmegaConf.load(path) if checkpoint.parent.name == "checkpoints" and path.is_file() else None
-    return loaded if isinstance(loaded, DictConfig) else None
+    return read_yaml(path) if checkpoint.parent.name == "checkpoints" and path.is_file() else None
 
 
 def evaluation_facts(prepared: Prepared, title: str, card: Card, folder: Path) -> dict[str, Any]:

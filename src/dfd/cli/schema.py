@@ -174,6 +174,8 @@ class Predict(Root):
     batch_size: int = 32
     workers: int | None = None  # processes that decode and find faces; null: one per core; 0: in this process
     allow_sample: bool = False  # let a run that was trained on the rendered sample judge real media
+    seconds: float = 60.0  # that one file may take to decode and to find its faces
+    memory: float = 2.0  # GiB that one file may take for that
     explain: bool = False  # write what speaks for "fake" in each file: a picture; of talking faces panels and tables
     original_files: bool = False  # also output.log and testing_scores.npy, as the code of AVAD writes them
     device: str = "auto"

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from dfd.preprocess.dataset import Prepared
     from dfd.runs.assembly import Plain, Training
     from dfd.runs.evaluation import Evaluated
-    from dfd.training.pruning import Watched
+    from dfd.training.pruning import PruningCallback
 
 log = logging.getLogger("dfd")
 
@@ -99,14 +99,14 @@ def _checked(cfg: DictConfig, folder: Path) -> "Plain":
     return plain
 
 
-def _watched(plain: "Plain", called: Invocation) -> "Watched | None":
+def _watched(plain: "Plain", called: Invocation) -> "PruningCallback | None":
     """Return what reports to the search if this run is a trial of one."""
     from dfd.cli.sweeps.search import watch
-    from dfd.training.pruning import Watched
+    from dfd.training.pruning import PruningCallback
 
     if plain["hparams_search"]["trial"] is None or called.sweep is None:
         return None
-    return Watched(plain["metric"], watch(plain["hparams_search"], plain["metric"], called.sweep))
+    return PruningCallback(plain["metric"], watch(plain["hparams_search"], plain["metric"], called.sweep))
 
 
 def _id_and_ood(plain: "Plain", data_dir: Path, called: Invocation) -> "IdOodData | None":

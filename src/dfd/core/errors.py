@@ -8,6 +8,10 @@ class DfdError(Exception):
     """Something the user can mend: the message says what, where and what to do next."""
 
 
+class Incomplete(DfdError):
+    """All that could be done was done and written, but not all that was asked for: a command then exits with 3."""
+
+
 class Stopped(DfdError):
     """The user stopped the run; what was done is in its last checkpoint."""
 

@@ -32,7 +32,7 @@ class RecordDataModule(pl.LightningDataModule):
 
     A dataset is indexed by a `Visit` and returns the views of one record as a dictionary of arrays whose first
     dimension is the views (`collate` says how they join), with `t`, `label` and `video` among them. The order of
-    training and every random draw are functions of seed, epoch and rank, so that a stopped run goes on exactly.
+    training and every random draw are functions of seed, epoch and rank, so that a run can be resumed exactly.
 
     Args:
         manifest: the records, with the folder that their assets' paths start from.
@@ -113,14 +113,14 @@ class RecordDataModule(pl.LightningDataModule):
         return self._loader(self.evaluation_dataset(records), sampler, self.eval_batch_size)
 
     def state_dict(self) -> dict[str, int]:
-        """Return how far into its epoch training is, so that a stopped run goes on with the next batch."""
+        """Return how far into its epoch training is, so that a resumed run continues with the next batch."""
         if self.trainer is None or not self.trainer.training:
             return {}
         batches = self.trainer.fit_loop.epoch_loop.batch_progress.current.processed  # type: ignore[attr-defined]
         return {"epoch": self.trainer.current_epoch, "batches": batches}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Remember where to go on."""
+        """Note where to continue."""
         self._resume = state_dict
 
     def _loader(self, dataset: Dataset[Any], sampler: Any, batch_size: int, drop_last: bool = False) -> DataLoader:
@@ -128,7 +128,7 @@ class RecordDataModule(pl.LightningDataModule):
         if workers:
             # here, and not in the workers: a fork of a process whose OpenCV has threads would wait for them forever
             cv2.setNumThreads(1)
-            _end_with_this_process()
+            _kill_workers_at_exit()
         return DataLoader(
             dataset,
             batch_size=batch_size,
@@ -138,7 +138,7 @@ class RecordDataModule(pl.LightningDataModule):
             prefetch_factor=self.prefetch if workers else None,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=workers > 0,
-            worker_init_fn=_leave_stopping_to_the_main_process,
+            worker_init_fn=_ignore_signals,
             drop_last=drop_last,
             # a generator of its own: making an iterator must not advance the global one
             generator=torch.Generator().manual_seed(self.seed),
@@ -228,8 +228,8 @@ class FaceDataModule(RecordDataModule):
 
 
 @functools.cache
-def _end_with_this_process() -> None:
-    """Kill workers when this process ends: asked by SIGTERM, as Python does, they would stay and be waited for."""
+def _kill_workers_at_exit() -> None:
+    """Kill workers when this process ends: they ignore the SIGTERM that Python sends, and would be waited for."""
 
     def kill() -> None:
         for child in multiprocessing.active_children():
@@ -239,12 +239,12 @@ def _end_with_this_process() -> None:
     atexit.register(kill)
 
 
-def _leave_stopping_to_the_main_process(worker: int) -> None:
-    """Leave stopping to the main process: Ctrl-C and a cluster's SIGTERM reach all of them."""
+def _ignore_signals(worker: int) -> None:
+    """Ignore Ctrl-C and SIGTERM, which reach all processes: the main one ends its workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def default_workers(processes: int = 1) -> int:
-    """Share the cores among the processes that train here, less one core for each; at most 8 workers, maybe none."""
+    """Share the cores among the processes that train here, less one core for each process; 0 to 8 workers."""
     return max(0, min(8, cores() // processes - 1))

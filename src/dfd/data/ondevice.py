@@ -1,4 +1,4 @@
-"""Augmentation where the network is: torchvision's transforms on whole batches, which a GPU does in passing."""
+"""Augmentation on the device: torchvision's transforms on whole batches."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,7 +18,7 @@ class OnDevice:
         self.transforms = [transform for transform in transforms.values() if transform is not None]
 
     def __call__(self, pixels: Tensor, draw: Tensor) -> Tensor:
-        """Transform RGB in [0, 1], (N, ..., 3, H, W); rows of one `draw` (N,) by the same one. Seeds torch anew."""
+        """Transform RGB in [0, 1], (N, ..., 3, H, W); rows that share a `draw` (N,) alike. Reseeds torch."""
         runs, counts = torch.unique_consecutive(draw.cpu(), return_counts=True)
         parts = [
             self._one_draw(part, int(seed)) for part, seed in zip(pixels.split(counts.tolist()), runs, strict=True)
@@ -50,7 +50,7 @@ class Jpeg(v2.Transform):
 
 
 class Downscale(v2.Transform):
-    """Make pictures smaller by a random factor and large again, as a thumbnail that someone saved."""
+    """Downscale pictures by a random factor and upscale them again."""
 
     def __init__(self, scale_range: tuple[float, float] = (0.5, 0.9)) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class Downscale(v2.Transform):
         return {"scale": torch.empty(1).uniform_(*self.scale_range).item()}
 
     def transform(self, inpt: Tensor, params: dict[str, Any]) -> Tensor:
-        """Resize there and back."""
+        """Downscale and upscale."""
         height, width = inpt.shape[-2:]
         small = [max(1, round(side * params["scale"])) for side in (height, width)]
         return F.resize(F.resize(inpt, small, antialias=True), [height, width], antialias=True)

@@ -1,4 +1,4 @@
-"""In which order videos are visited: a function of (seed, epoch, rank), so that a run can stop and go on exactly."""
+"""Order of videos in an epoch: a function of (seed, epoch, rank), so that a run can be resumed exactly."""
 
 from collections.abc import Iterator, Sequence
 from typing import Literal
@@ -15,9 +15,9 @@ def epoch_order(labels: np.ndarray, visits: int, balance: Balance, generator: np
     """Return the videos of one epoch, `visits` times as many as there are, shuffled.
 
     "natural" visits every video equally often, and so does "stratified", which spreads the classes evenly over the
-    epoch: a batch holds each class to within two of its share. "balanced" gives each class the same number of visits
-    and every video of a class the same number but for one; "undersample" visits every video of the rarer class `visits`
-    times, and as many of the other, drawn anew each epoch.
+    epoch: a batch holds each class to within two of its share. "balanced" gives each class the same number of
+    visits, shared evenly among its videos; "undersample" visits every video of the rarer class `visits` times, and as
+    many of the other, sampled again in each epoch.
     """
     total = epoch_length(labels, visits, balance)
     if balance == "natural":
@@ -53,7 +53,7 @@ def _cycle(members: np.ndarray, count: int, generator: np.random.Generator) -> n
 
 
 class TrainSampler(Sampler[Visit]):
-    """Visits for training, split over ranks; every visit carries its own seed. `skip` batches were already seen."""
+    """Visits for training, split over ranks; every visit carries its own seed."""
 
     def __init__(
         self,
@@ -74,11 +74,11 @@ class TrainSampler(Sampler[Visit]):
         return epoch_length(self.labels, self.visits, self.balance) // self.world
 
     def set_epoch(self, epoch: int) -> None:
-        """Tell which epoch comes next; Lightning calls it."""
+        """Set the next epoch; Lightning calls it."""
         self.epoch = epoch
 
     def skip_visits(self, epoch: int, visits: int) -> None:
-        """Leave out the first visits of this rank in one epoch: a run that was stopped in its middle goes on."""
+        """Skip the first visits of this rank in one epoch: a run is resumed in the middle of it."""
         self.skip = (epoch, visits)
 
     def __iter__(self) -> Iterator[Visit]:

@@ -1,4 +1,4 @@
-"""Records to views: read crops, choose frames or clips, resize, augment; what a worker process does for one video."""
+"""Views of a record: crops are read, frames or clips chosen, resized and augmented, in a loader process."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -20,7 +20,7 @@ from dfd.data.sampling import Sampling, choose, official
 
 
 class Visit(NamedTuple):
-    """One look at a video: which, and the seed of everything random about it (None: the fixed views of evaluation)."""
+    """One visit of a video: its number, and the seed of its random choices (None: the fixed views of evaluation)."""
 
     video: int
     seed: int | None = None

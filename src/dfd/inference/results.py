@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 from PIL import Image
 
+from dfd.core.text import csv_cell, printable
 from dfd.data.overlay import captioned
 from dfd.inference.talk_windows import summary_row
 from dfd.inference.verdict import FileResult
@@ -18,14 +19,14 @@ SUMMARY = "detection_summary.csv"  # of talking faces
 def verdict_row(result: FileResult) -> dict[str, Any]:
     """Return one line of `verdicts.csv`; `score` and `probability` grow with fakeness."""
     return {
-        "file": str(result.path),
+        "file": printable(str(result.path)),
         "verdict": result.verdict,
         "score": result.score,
         "probability": result.probability,
         "views": result.count,
         "faces": result.faces,
         "ood": result.views[0].ood,
-        "reason": result.reason,
+        "reason": printable(result.reason),
         "kind": result.kind,
     }
 
@@ -39,7 +40,7 @@ def write_results(results: Sequence[FileResult], folder: Path) -> pd.DataFrame:
     """Write all tables, and what explains a file where that was asked for; return the verdicts."""
     folder.mkdir(parents=True, exist_ok=True)
     views = [
-        pd.DataFrame({"file": str(result.path), "t": v.t, "score": v.score, "track": v.track, "run": number})
+        pd.DataFrame({"file": csv_cell(str(result.path)), "t": v.t, "score": v.score, "track": v.track, "run": number})
         for result in results
         for number, v in enumerate(result.views)
     ]
@@ -52,8 +53,9 @@ def write_results(results: Sequence[FileResult], folder: Path) -> pd.DataFrame:
             Image.fromarray(captioned(picture, lines)).save(folder / name, dpi=(300, 300))
     _write_windows(results, folder)
     verdicts = verdict_table(results)
-    verdicts.to_csv(folder / VERDICTS, index=False)
-    names = [Path(file).name for file in verdicts["file"]]
+    cells = {name: [csv_cell(text) for text in verdicts[name]] for name in ("file", "reason")}
+    verdicts.assign(**cells).to_csv(folder / VERDICTS, index=False)
+    names = [csv_cell(Path(file).name) for file in verdicts["file"]]
     submission = pd.DataFrame({"filename": names, "label": verdicts["score"].fillna(0.5)})
     submission.to_csv(folder / SUBMISSION, index=False)
     return verdicts

@@ -1,4 +1,4 @@
-"""A small network that looks at what a frozen detector made of a view, and says how abnormal the view is.
+"""An abnormality module: a small network that scores how abnormal a view is from a frozen detector's outputs.
 
 After Hendrycks and Gimpel, A baseline for detecting misclassified and out-of-distribution examples, ICLR 2017, and
 Casadei, Enhancing abnormality identification, 2024 (FabrCas/master_thesis, MIT; written here from its description).
@@ -20,7 +20,7 @@ FinalActivation = Literal["none", "original"]
 
 
 class Variant(NamedTuple):
-    """How the residual is encoded, until it is about `side` pixels wide, and how everything is joined."""
+    """How the residual is encoded, down to about `side` pixels, and how the parts are fused."""
 
     block: Literal["flat", "pooled", "strided"]
     width: int
@@ -61,7 +61,7 @@ class AbnormalityDetector(Detector):
     ) -> None:
         if not isinstance(base, Detector):
             raise DfdError(
-                f"an abnormality module needs a trained run to look at: model.base=outputs/..., got {base!r}"
+                f"an abnormality module needs a trained run as its base: model.base=outputs/..., got {base!r}"
             )
         if variant not in VARIANTS:
             raise DfdError(f"variant={variant}: choose from {', '.join(VARIANTS)}{did_you_mean(variant, VARIANTS)}")
@@ -72,7 +72,9 @@ class AbnormalityDetector(Detector):
         seen = self._look(torch.zeros(2, *input_shape(base), device=base.mean.device))
         self.residual = Residual(seen.residual.shape[1:], shape) if seen.residual is not None else None
         widths = [part.shape[1] for part in (seen.probabilities, seen.encoding)]
-        self.trunk = Late(widths, self.residual, shape) if shape.branch else Joined(widths, self.residual, shape)
+        self.trunk = (
+            LateFusion(widths, self.residual, shape) if shape.branch else EarlyFusion(widths, self.residual, shape)
+        )
         self.head = nn.Linear(self.trunk.width, 1)
         for part in (self.residual, self.trunk, self.head):
             if part is not None:
@@ -86,11 +88,11 @@ class AbnormalityDetector(Detector):
         return self
 
     def answering(self) -> Detector:
-        """Return the base, which says real or fake."""
+        """Return the base, whose logits say real or fake."""
         return self.base
 
     def forward(self, pixels: Tensor) -> Output:
-        """Look at views as the base does, and judge what it made of them."""
+        """Run the base on views, and score its outputs."""
         features = self._judge(self._look(pixels))
         return Output(self.forward_head(features), features)
 
@@ -121,7 +123,7 @@ class AbnormalityDetector(Detector):
 
 
 class Seen(NamedTuple):
-    """What the base made of a batch of views: (N, C), (N, D), (N, 1 or 3, H, W)."""
+    """Outputs of the base for a batch of views: (N, C), (N, D), (N, 1 or 3, H, W)."""
 
     probabilities: Tensor
     encoding: Tensor
@@ -148,8 +150,8 @@ class Residual(nn.Module):
         return self.levels(self.standardise(residual))  # autocast leaves batch normalisation in single precision
 
 
-class Joined(nn.Module):
-    """One trunk over everything side by side."""
+class EarlyFusion(nn.Module):
+    """One trunk over the concatenation of all parts."""
 
     def __init__(self, widths: Sequence[int], residual: Residual | None, variant: Variant) -> None:
         super().__init__()
@@ -163,7 +165,7 @@ class Joined(nn.Module):
         return self.layers(torch.cat(parts, 1))
 
 
-class Late(nn.Module):
+class LateFusion(nn.Module):
     """A trunk each for residual and encoding, joined with the probabilities before the last layer."""
 
     def __init__(self, widths: Sequence[int], residual: Residual | None, variant: Variant) -> None:

@@ -139,7 +139,7 @@ def _from_file(name: str, path: Path, arguments: Mapping[str, Any]) -> tuple[nn.
 def read_tokens(network: nn.Module, pixels: Tensor) -> tuple[Tensor, Tensor]:
     """Run a timm ViT; return its tokens (N, P + H*W, D), and how much CLS attends to each patch, (N, 1, H, W).
 
-    The attention is that of the last block, averaged over heads, computed anew from its queries and keys: the network
+    The attention is that of the last block, averaged over heads, recomputed from its queries and keys: the network
     itself keeps its fused kernels.
     """
     last: Any = network.blocks[-1]  # type: ignore[index]
@@ -164,7 +164,7 @@ def check_tokens(network: nn.Module, name: str) -> int:
     attention = getattr(getattr(network, "blocks", [None])[-1], "attn", None)
     readable = all(hasattr(attention, part) for part in ("qkv", "q_norm", "k_norm", "scale"))
     if not readable or not getattr(network, "num_prefix_tokens", 0) or hasattr(network, "rope"):
-        raise DfdError(f"{name} is no ViT whose CLS attention can be read: take a vit_*, deit_* or dinov2 of timm")
+        raise DfdError(f"{name} is not a ViT whose CLS attention can be read: take a vit_*, deit_* or dinov2 of timm")
     return 2 if hasattr(network, "head_dist") else 1
 
 

@@ -43,7 +43,7 @@ class Loaded:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint of ours without running code from it; what else the file is, is said."""
+    """Read a checkpoint of ours without running code from it; any other file is named in the error."""
     checkpoint = read_archive(path)
     if CARD not in checkpoint:
         names = ", ".join(str(name)[:40] for name in list(checkpoint)[:3]) or "nothing"

@@ -42,7 +42,7 @@ class EfficientNet(Detector):
     ) -> None:
         network, spec, origin = backbone(architecture, pretrained, size, on_missing, drop_path_rate=drop_path)
         if not hasattr(network, "conv_head"):
-            raise DfdError(f"{architecture} is no EfficientNet; other networks of timm: model=efficientnet")
+            raise DfdError(f"{architecture} is not an EfficientNet; other networks of timm: model=efficientnet")
         super().__init__(replace(spec, mean=rgb(mean or spec.mean), std=rgb(std or spec.std)), origin)
         width: int = network.num_features  # type: ignore[assignment]
         self.srm = NoiseResiduals() if srm else nn.Identity()

@@ -1,7 +1,7 @@
-"""What drives a score: evidence maps over the frames that a detector saw.
+"""Evidence maps: what in its frames drives a detector's score.
 
-HiResCAM (Draelos & Carin 2020): the gradient of the score times the activations, place by place, of the last part
-whose output still has the picture's layout. Unlike Grad-CAM it does not average the gradient over places.
+HiResCAM (Draelos & Carin 2020): the gradient of the score times the activations, at every position, of the last part
+whose output keeps the picture's spatial layout. Unlike Grad-CAM it does not average the gradient over positions.
 """
 
 import math
@@ -23,9 +23,9 @@ def can_be_explained(network: Detector) -> bool:
 
 
 def evidence_maps(network: Detector, pixels: Tensor) -> Tensor:
-    """Return how much each place of each frame speaks for "fake", (N, T, h, w); images have one frame.
+    """Return how much each position of each frame contributes to "fake", (N, T, h, w); an image has one frame.
 
-    The maps of one view share a scale, its strongest place being 1, so that its frames can be compared.
+    The maps of a view share a scale, with a maximum of 1, so that its frames can be compared.
     """
     kept: list[Tensor] = []
 
@@ -41,12 +41,12 @@ def evidence_maps(network: Detector, pixels: Tensor) -> Tensor:
             (gradient,) = torch.autograd.grad(margin.sum(), kept[0])
     finally:
         handle.remove()
-    maps = network.on_frames(_on_places(gradient * kept[0].detach(), network.channels_last).relu())
+    maps = network.on_frames(_spatial(gradient * kept[0].detach(), network.channels_last).relu())
     strongest = maps.flatten(1).amax(1).clamp(min=1e-12)
     return maps.detach() / strongest[:, None, None, None]
 
 
-def _on_places(values: Tensor, channels_last: bool) -> Tensor:
+def _spatial(values: Tensor, channels_last: bool) -> Tensor:
     """Sum over channels; tokens (N, L, C) lose their prefix and become a square."""
     if values.ndim == 4:
         return values.sum(-1 if channels_last else 1)

@@ -69,7 +69,7 @@ class Hybrid(Detector):
     shift: Tensor
 
     def forward(self, pixels: Tensor) -> Distilled:  # type: ignore[override]
-        """Classify, and tell the two heads apart for a loss that teaches them apart."""
+        """Classify; return the logits of both heads too, for a loss that trains them separately."""
         features = self.forward_features((pixels - self.mean) / self.std)
         by_class, by_distill = self._heads(features)
         return Distilled(self._joined(by_class, by_distill), features, by_class, by_distill)
@@ -82,10 +82,10 @@ class Hybrid(Detector):
         grid = vit.patch_embed.grid_size
         if maps.shape[2:] != grid:
             maps = F.interpolate(maps, grid, mode="bilinear")
-        places = vit.pos_embed[:, 1:]
-        tokens = self.fuse(maps.flatten(2).transpose(1, 2), patches, places)
+        positions = vit.pos_embed[:, 1:]
+        tokens = self.fuse(maps.flatten(2).transpose(1, 2), patches, positions)
         first = (vit.cls_token + vit.pos_embed[:, :1]).expand(len(tokens), -1, -1)
-        last = self.distill_token.expand(len(tokens), -1, -1)  # without a place of its own, as published
+        last = self.distill_token.expand(len(tokens), -1, -1)  # without a positional embedding, as published
         tokens = vit.norm_pre(vit.pos_drop(torch.cat([first, tokens], 1)))
         tokens = vit.norm(vit.blocks(torch.cat([tokens, last], 1)))
         return torch.cat([tokens[:, 0], tokens[:, -1]], 1)
@@ -100,7 +100,7 @@ class Hybrid(Detector):
         return self.cnn.bn2  # type: ignore[return-value]
 
     def no_weight_decay(self) -> set[str]:
-        """Except tokens and places from weight decay."""
+        """Return the parameters excluded from weight decay: tokens and positional embeddings."""
         return {"distill_token", "encoder.cls_token", "encoder.pos_embed"}
 
     def _heads(self, features: Tensor) -> tuple[Tensor, Tensor]:
@@ -120,32 +120,32 @@ class ChannelPool(nn.Module):
         super().__init__()
         self.width = width
 
-    def forward(self, maps: Tensor, patches: Tensor, places: Tensor) -> Tensor:
-        return F.adaptive_avg_pool1d(torch.cat([maps, patches], 2), self.width) + places
+    def forward(self, maps: Tensor, patches: Tensor, positions: Tensor) -> Tensor:
+        return F.adaptive_avg_pool1d(torch.cat([maps, patches], 2), self.width) + positions
 
 
 class Projection(nn.Module):
-    """Project the CNN's features to the transformer's width and add them to the patch of the same place."""
+    """Project the CNN's features to the transformer's width and add them to the patch at the same position."""
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
         self.project = nn.Sequential(nn.LayerNorm(channels), nn.Linear(channels, width))
 
-    def forward(self, maps: Tensor, patches: Tensor, places: Tensor) -> Tensor:
-        return patches + self.project(maps) + places
+    def forward(self, maps: Tensor, patches: Tensor, positions: Tensor) -> Tensor:
+        return patches + self.project(maps) + positions
 
 
 class Concat(nn.Module):
-    """Give the transformer CNN tokens beside patch tokens; those of one place share its embedding, told apart by one
-    more."""
+    """Concatenate CNN and patch tokens; those at one position share its positional embedding, and a type embedding
+    separates them."""
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
         self.project = nn.Sequential(nn.LayerNorm(channels), nn.Linear(channels, width))
         self.kind = nn.Parameter(torch.zeros(1, 1, width))
 
-    def forward(self, maps: Tensor, patches: Tensor, places: Tensor) -> Tensor:
-        return torch.cat([self.project(maps) + places + self.kind, patches + places], 1)
+    def forward(self, maps: Tensor, patches: Tensor, positions: Tensor) -> Tensor:
+        return torch.cat([self.project(maps) + positions + self.kind, patches + positions], 1)
 
 
 FUSIONS: Mapping[str, type[nn.Module]] = {"channel_pool": ChannelPool, "projection": Projection, "concat": Concat}
@@ -162,7 +162,7 @@ def _shift(ours: Any, theirs: Any) -> Tensor:
 
 def _check(network: nn.Module, cnn: str, encoder: nn.Module, vit: str) -> None:
     if not hasattr(network, "conv_head"):
-        raise DfdError(f"cnn={cnn} is no EfficientNet of timm: take an efficientnet_* or tf_efficientnet_*")
+        raise DfdError(f"cnn={cnn} is not an EfficientNet of timm: take an efficientnet_* or tf_efficientnet_*")
     plain = getattr(encoder, "num_prefix_tokens", 0) == 1 and getattr(encoder, "pos_embed", None) is not None
     if not plain or encoder.pos_embed.shape[1] != encoder.patch_embed.num_patches + 1:  # type: ignore[index, union-attr, operator]
-        raise DfdError(f"vit={vit} is no ViT with one class token and an embedding per place: take a vit_* of timm")
+        raise DfdError(f"vit={vit} is not a ViT with a class token and a positional embedding per patch: take a vit_*")

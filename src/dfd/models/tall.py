@@ -2,7 +2,7 @@
 
 Xu, Liang, Jia, Yang, Zhang, He: TALL, Thumbnail Layout for Deepfake Video Detection, ICCV 2023, and its extension
 TALL++, IJCV 2024. Original code: rainy-xu/TALL4Deepfake (MIT, parts CC-BY-NC); written here from the paper and the
-behaviour of that code. Nothing of TALL++ is public, so `reasoning` is inspired by it and no port of it.
+behaviour of that code. Nothing of TALL++ is public, so `reasoning` is inspired by it and not a port of it.
 """
 
 import math
@@ -136,7 +136,7 @@ class Tall(Detector):
 
     @property
     def evidence(self) -> nn.Module:
-        """The last stage whose tokens still belong to one frame each."""
+        """The last stage whose tokens each belong to a single frame."""
         return self.swin.layers[self.stage]  # type: ignore[index, return-value]
 
     def on_frames(self, maps: Tensor) -> Tensor:
@@ -144,7 +144,7 @@ class Tall(Detector):
         return untile(maps, self.rows, self.cols)[:, : self.input.frames]
 
     def no_weight_decay(self) -> set[str]:
-        """Except the frame embedding, and Swin's bias tables unless asked otherwise (the original decays them)."""
+        """Return the parameters excluded from weight decay: the frame embedding, and Swin's bias tables by default."""
         tables = {name for name, _ in self.named_parameters() if name.endswith("relative_position_bias_table")}
         return {"frame_embedding"} | (set() if self.decay_bias_tables else tables)
 
@@ -261,7 +261,7 @@ def _low_pass(flat: Tensor) -> Tensor:
 
 
 def columns(frames: int, rows: int, padding: bool) -> int:
-    """Return how many columns a number of frames needs, or say why they cannot be laid out."""
+    """Return how many columns a number of frames needs; raise where they cannot be laid out."""
     if rows < 1 or frames < 1:
         raise DfdError(f"TALL needs at least one frame and one row, got frames={frames}, rows={rows}")
     if frames % rows and not padding:
@@ -275,7 +275,7 @@ def columns(frames: int, rows: int, padding: bool) -> int:
 def check_layout(
     size: int, patch: int, frame_size: int, rows: int, cols: int, window: int, resize: Resize, stages: int
 ) -> None:
-    """Say what does not fit: windows must divide the tokens of every stage, places the thumbnail."""
+    """Raise where windows do not divide the tokens of a stage, or frames do not fill the thumbnail."""
     if size % patch:
         raise DfdError(f"TALL's thumbnail is cut into patches of {patch}: size must be a multiple of it, got {size}")
     for stage in range(stages):

@@ -56,6 +56,8 @@ class Prepared:
 def find_source(data: Mapping[str, Any], data_dir: Path) -> Source:
     """Decide between the given root, the usual place, and the sample."""
     name = data["name"]
+    if Path(name).name != name or name in ("", ".", ".."):  # from the file of a run folder, perhaps
+        raise DfdError(f"data.name={name!r} is not the plain name of a dataset")
     if data.get("parts"):
         parts = [find_source(part, data_dir) for part in data["parts"].values()]
         return Source(name, data_dir.absolute(), parts[0].processed.parent, any(part.sample for part in parts))

@@ -15,7 +15,7 @@ from dfd.core.records import FAKE, Record, input_to_dict
 from dfd.core.run_folder import CHECKPOINTS, find_checkpoint
 from dfd.models.checkpoint import CARD, read_checkpoint
 from dfd.preprocess.dataset import Prepared, shuffled
-from dfd.training.pruning import Watched
+from dfd.training.pruning import PruningCallback
 from dfd.training.starting import base_tree, with_base
 from dfd.training.teacher import taught_objective
 
@@ -79,7 +79,7 @@ def _outlier_names(records: Sequence[Record]) -> str:
     return ", ".join(sorted({record.method for record in records if record.label == FAKE}))
 
 
-def make_trainer(plain: Plain, launcher: str = "", watched: Watched | None = None) -> pl.Trainer:
+def make_trainer(plain: Plain, launcher: str = "", watched: PruningCallback | None = None) -> pl.Trainer:
     """Build the trainer; `launcher` is that of the sweep's jobs, `watched` reports to a search."""
     allow = allowed(plain["plugins"])
     nodes = {"callbacks": plain["callbacks"] or {}, "logger": plain["logger"] or {}}

@@ -11,7 +11,7 @@ from dfd.training.scoring import ViewScoring
 
 
 class Abnormality(ViewScoring):
-    """Train an abnormality module; with `balance=natural` outliers weigh as many as views of the distribution do.
+    """Train an abnormality module; with `balance=natural` outliers weigh as much in total as in-distribution views.
 
     `outlier_weight` is n_in / n_out; null takes it from the training records, or 1 where the sampler balances them.
     """
@@ -21,7 +21,7 @@ class Abnormality(ViewScoring):
         self.outlier_weight = outlier_weight
 
     def on_fit_start(self) -> None:
-        """Look at how many outliers there are."""
+        """Set the weight of outliers from their number, unless it is given."""
         super().on_fit_start()
         if self.outlier_weight is not None:
             return

@@ -1,4 +1,4 @@
-"""The mean of several checkpoints of one network, instead of one that somebody picked by hand."""
+"""The mean of several checkpoints of one network, in place of one picked by hand."""
 
 from collections.abc import Sequence
 from pathlib import Path

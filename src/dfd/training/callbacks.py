@@ -25,16 +25,16 @@ from dfd.training.sharding import Sharded
 matplotlib.use("Agg")
 log = logging.getLogger(__name__)
 
-TWICE = 1.0  # seconds within which two signals are one
+TWICE = 1.0  # seconds within which two signals count as one
 
 
 class StopGracefully(pl.callbacks.Checkpoint):
     """Write `last.ckpt` after every epoch, and every so many `steps` if asked; at a signal write it and stop.
 
-    Ctrl-C and SIGTERM (clusters) let the step end first; a second one, but for the same signal sent twice at once
-    (`timeout`, clusters), stops without saving. Of several processes it is enough
-    that one hears it: all stop after the same step. Lightning's own `save_last` leaves an epoch out that was not the
-    best. This is a kind of checkpoint so that Lightning calls it after all other callbacks: their state is complete.
+    Ctrl-C and SIGTERM (clusters) let the current step end. A second signal more than a second later aborts without
+    saving; one sent twice at once (`timeout`, clusters) counts once. Any one process that receives it stops all after
+    the same step. Lightning's `save_last` skips an epoch that was not the best. This derives from Checkpoint so that
+    Lightning calls it after all other callbacks, when their state is complete.
     """
 
     def __init__(self, folder: str, steps: int | None = None) -> None:
@@ -46,7 +46,7 @@ class StopGracefully(pl.callbacks.Checkpoint):
         self._group: Any = None
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Listen to signals, where that is possible (the main thread), and to the other processes."""
+        """Install signal handlers (possible in the main thread only) and a group in which processes agree."""
         if trainer.world_size > 1:  # of CPUs, so that agreeing does not make a GPU wait
             self._group = torch.distributed.new_group(backend="gloo")
         try:
@@ -57,10 +57,10 @@ class StopGracefully(pl.callbacks.Checkpoint):
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Let `ModelCheckpoint` know its best one again where the run folder was moved: it goes by full paths."""
+        """Correct the paths that `ModelCheckpoint` stores as absolute ones, where the run folder was moved."""
         here = self.path.parent
         if trainer.ckpt_path is None or Path(trainer.ckpt_path).parent != here:
-            return  # another run's: what was best there is not here
+            return  # another run's: its best checkpoint does not count here
         for key, state in checkpoint["callbacks"].items():
             if key.startswith("ModelCheckpoint"):
                 checkpoint["callbacks"][key] = _moved(state, str(state["dirpath"]), str(here))
@@ -77,13 +77,13 @@ class StopGracefully(pl.callbacks.Checkpoint):
             trainer.save_checkpoint(self.path)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Keep the epoch; stop between two."""
+        """Save the epoch; stop here if asked to."""
         if self._agreed():
             self._stop(trainer)
         trainer.save_checkpoint(self.path)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Give the signals back."""
+        """Restore the signal handlers."""
         for kind, handler in self._before.items():
             signal.signal(kind, handler)
         self._before = {}
@@ -122,25 +122,25 @@ def _moved(value: Any, before: str, now: str) -> Any:
 
 
 class History(pl.Callback):
-    """The logged numbers of every epoch, kept across a stop and a restart; also as a CSV file if it has a path."""
+    """The metrics of every epoch, kept across a stop and a resumption; also written as CSV if a path is given."""
 
     def __init__(self, path: str | None = None) -> None:
         self.path = path
         self.epochs: list[dict[str, float]] = []
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Note the epoch's numbers."""
+        """Append the epoch's metrics."""
         numbers = {key: float(value) for key, value in trainer.callback_metrics.items() if not key.endswith("_step")}
         self.epochs.append({"epoch": trainer.current_epoch} | numbers)
         if self.path and trainer.is_global_zero:
             pd.DataFrame(self.epochs).to_csv(self.path, index=False)
 
     def state_dict(self) -> dict[str, Any]:
-        """Go into the checkpoint."""
+        """Return the epochs so far, for the checkpoint."""
         return {"epochs": self.epochs}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Come back from it."""
+        """Continue the history of a checkpoint."""
         self.epochs = state_dict["epochs"]
 
 
@@ -148,7 +148,7 @@ class Ema(pl.callbacks.WeightAveraging):
     """An exponential moving average of the weights, which is what is validated, tested and saved.
 
     The decay grows with the steps, min(decay, (1 + n) / (10 + n)), so that a short run does not average its random
-    start; the weights that are trained go into the checkpoint too, and a stopped run goes on with both.
+    start; the checkpoint holds both the average and the trained weights, and a resumed run continues with both.
     """
 
     def __init__(self, decay: float = 0.999) -> None:

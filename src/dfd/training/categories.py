@@ -1,4 +1,4 @@
-"""More than two classes: digits, CIFAR-10, or which generator made a picture; for benchmarks of what is strange."""
+"""Multi-class classification: digits, CIFAR-10, or which generator made a picture; for OOD benchmarks."""
 
 import torch
 import torch.nn.functional as F
@@ -28,4 +28,4 @@ class Categories(Classification):
         self.log("val/accuracy", right, prog_bar=True, sync_dist=True, batch_size=count)
 
     def on_validation_epoch_end(self) -> None:
-        """Leave AUC and AP to two classes."""
+        """Compute neither AUC nor AP, which need two classes."""

@@ -1,4 +1,4 @@
-"""Classification that also asks semantic regions to stay what they are from frame to frame."""
+"""Classification with a penalty on semantic regions that change from frame to frame."""
 
 from typing import Any
 
@@ -15,8 +15,8 @@ from dfd.training.losses import per_process
 class ConsistentClassification(Classification):
     """`Classification` plus `consistency` times the drift of semantic nodes; for TALL with `reasoning`.
 
-    Inspired by the semantic consistency loss of TALL++, of which no code is public. Only real clips are asked to be
-    consistent, unless `fakes` is set: a forgery is known by its drift.
+    Inspired by the semantic consistency loss of TALL++, of which no code is public. Only real clips are
+    penalised, unless `fakes` is set: drift is what gives a forgery away.
     """
 
     def __init__(self, *args: Any, consistency: float = 0.1, fakes: bool = False, **kwargs: Any) -> None:

@@ -1,4 +1,4 @@
-"""What stops a training from outside, a device, memory or a disk, in one line with the knob to turn."""
+"""Failures of device, memory or disk, explained in one line with the option to change."""
 
 import errno
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,7 @@ NOT_WRITTEN = ("No space left", "failed writing file", "unexpected pos")  # torc
 
 
 def check_device(trainer: Mapping[str, Any]) -> None:
-    """Make sure that the device which a trainer names is there, and can do its precision."""
+    """Check that the device of a trainer is available and supports its precision."""
     kind = accelerator_kind(str(trainer["accelerator"]))
     _check_count(trainer["devices"], kind)
     _check_precision(str(trainer["precision"]), kind)
@@ -49,7 +49,7 @@ def _check_precision(precision: str, kind: str) -> None:
 
 @contextmanager
 def explain_failures(folder: Path, batch_size: int) -> Iterator[None]:
-    """Turn memory or a disk that ran out into one line; the last whole checkpoint stays and is named."""
+    """Turn exhausted memory or disk into a one-line error that names the last intact checkpoint."""
     try:
         yield
     except (MemoryError, OSError, RuntimeError) as error:
@@ -71,7 +71,7 @@ def _out_of_memory(error: BaseException) -> bool:
 
 
 def _disk_full(error: BaseException) -> bool:
-    """Whether this error, or one that it came of, is a disk or a quota that is full."""
+    """Whether this error, or its cause, is a full disk or quota."""
     chain: list[BaseException] = [error]
     while (before := chain[-1].__cause__ or chain[-1].__context__) is not None:
         chain.append(before)

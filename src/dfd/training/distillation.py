@@ -22,9 +22,9 @@ Kind = Literal["soft_bce", "soft_kl", "hard"]
 class Distillation(Classification):
     """`alpha` times the loss by labels plus (1 - alpha) times the loss by the teacher, per class as asked.
 
-    The teacher is no part of this module: not trained, not averaged, not saved, and in evaluation mode whatever
-    happens to the student (`mode: train` lets its statistics drift, as the published code does). `odds` are log-odds
-    of the teacher on clean views, computed before; otherwise it looks at the very pixels that the student sees.
+    The teacher is not a part of this module: it is not trained, averaged or saved, and stays in evaluation mode
+    (`mode: train` lets its statistics drift, as the published code does). `odds` are log-odds
+    of the teacher on clean views, computed before; otherwise the teacher is run on the same pixels as the student.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Distillation(Classification):
         self.distilled, self.alpha, self.tau = kind, alpha, tau
 
     def loss(self, output: Output, batch: Batch) -> Tensor:
-        """Return the loss of both; outside training that of the answer by labels alone."""
+        """Return the weighted loss by labels and by teacher in training; the loss by labels alone in evaluation."""
         if not self.training:
             return super().loss(output, batch)
         student = getattr(output, "class_logits", output.logits), getattr(output, "distill_logits", output.logits)
@@ -59,9 +59,11 @@ class Distillation(Classification):
         if self.level == "video":
             means = [mean_by_video(values[:, None], batch["video"]) for values in odds]
             odds, label = [values[:, 0] for values, _ in means], label[means[0][1]]
-        own, taught, told = odds
-        by_label = F.binary_cross_entropy_with_logits(own, smoothed(label, self.label_smoothing), reduction="none")
-        by_teacher = distilled(taught, told, self.distilled, self.tau)
+        class_odds, distill_odds, teacher_odds = odds
+        by_label = F.binary_cross_entropy_with_logits(
+            class_odds, smoothed(label, self.label_smoothing), reduction="none"
+        )
+        by_teacher = distilled(distill_odds, teacher_odds, self.distilled, self.tau)
         each = self.alpha * by_label + (1 - self.alpha) * by_teacher
         self.log_dict(
             {"train/by_label": by_label.mean(), "train/by_teacher": by_teacher.mean()},

@@ -21,7 +21,7 @@ def classification_loss(
     class_weights: Sequence[float] | None = None,
     per_class: PerClass = "none",
 ) -> Tensor:
-    """Return the mean loss: cross-entropy for two logits, binary cross-entropy for one ("auto" looks at the network).
+    """Return the mean loss: cross-entropy for two logits, binary cross-entropy for one ("auto" takes whichever fits).
 
     `class_weights` are the weights of real and fake; smoothing moves a target of 1 to 1 - s/2 and of 0 to s/2, which
     for two classes is clipping; `per_class` weighs both classes alike within a batch (`by_class`).

@@ -1,4 +1,4 @@
-"""Parameter groups: what weight decay touches and what it must not."""
+"""Parameter groups: with weight decay and without."""
 
 from typing import Any
 
@@ -6,10 +6,10 @@ from torch import nn
 
 
 def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Split trainable parameters into those with decay and those without: biases, norms and what a network excepts.
+    """Split trainable parameters into those with decay and those without: biases, norms and what a network excludes.
 
-    A network (or a part of it) may except parameters by a method `no_weight_decay() -> names`, as timm's do; the
-    outermost one speaks for everything inside it.
+    A network (or a part of it) may exclude parameters by a method `no_weight_decay() -> names`, as timm's do; the
+    outermost one holds for everything inside it.
     """
     excepted: set[str] = set()
     spoken_for: list[str] = []

@@ -1,12 +1,12 @@
-"""A run that is watched from outside: told after every epoch, stopped where it is hopeless."""
+"""Pruning of a search's trial: its metric is reported after every epoch, and a hopeless trial is stopped."""
 
 from collections.abc import Callable
 
 import pytorch_lightning as pl
 
 
-class Watched(pl.Callback):
-    """Tell an epoch's metric to `report`, which says whether to stop: a search that compares many runs."""
+class PruningCallback(pl.Callback):
+    """Report the metric of every epoch to a search, and stop where `report` returns True."""
 
     def __init__(self, metric: str, report: Callable[[int, float], bool]) -> None:
         self.metric = metric
@@ -14,7 +14,7 @@ class Watched(pl.Callback):
         self.given_up = False
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Tell the epoch, on the first process alone; all of them stop."""
+        """Report from the first process; all processes stop together."""
         if self.metric not in trainer.callback_metrics:
             return
         value = float(trainer.callback_metrics[self.metric])

@@ -1,4 +1,4 @@
-"""Classify and reconstruct at once, with an optional confidence of the network in its own answer."""
+"""Joint classification and reconstruction, with an optional confidence branch."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -17,7 +17,7 @@ Distance = Literal["l1", "mse"]
 
 
 class Reconstruction(Classification):
-    """`1 - weight` of the classification loss, `weight` of the reconstruction's, and what a code or a confidence adds.
+    """`1 - weight` times the classification loss plus `weight` times the reconstruction loss, with KL and hint terms.
 
     `part` trains everything together, the classifier alone, or the autoencoder alone on a frozen classifier (for a
     network whose `autoencoder` is a part of its own; start it from a run by `model.base`). With a confidence branch
@@ -50,7 +50,7 @@ class Reconstruction(Classification):
                 parameter.requires_grad_(name.startswith("autoencoder.") == (part == "autoencoder"))
 
     def loss(self, output: Output, batch: Batch) -> Tensor:
-        """Return the weighted sum of the parts."""
+        """Return the weighted sum of the loss terms."""
         if not isinstance(output, Reconstructed):
             raise DfdError(f"objective=reconstruction: {type(self.network).__name__} reconstructs nothing")
         painted = reconstruction_loss(output.target, output.reconstruction, self.distance)
@@ -64,7 +64,7 @@ class Reconstruction(Classification):
         return judged if self.part == "classifier" else (1 - self.weight) * judged + self.weight * painted
 
     def on_train_epoch_start(self) -> None:
-        """Keep the frozen part from drawing dropout or updating statistics."""
+        """Put the frozen part into evaluation mode: no dropout, no update of statistics."""
         if self.part != "joint":
             self.network.train(self.part == "classifier")
             self.network.autoencoder.train(self.part == "autoencoder")

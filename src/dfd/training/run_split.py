@@ -21,7 +21,7 @@ def score_split(network: Network, data: "RecordDataModule", split: str, trainer:
     quiet = {"logger": False, "enable_checkpointing": False, "callbacks": [pl.callbacks.RichProgressBar()]}
     runner = build(dict(trainer), allowed(()), "trainer", **quiet)
     data.trainer = runner  # whose processes share the videos
-    # sharing weights out is for good: the network that the caller goes on with stays whole
+    # sharding cannot be undone: the caller keeps an unsharded network
     scoring = scoring_for(copy.deepcopy(network) if isinstance(runner.strategy, Sharded) else network)
     lay_out(scoring.network, runner.strategy.root_device)
     runner.test(scoring, data.eval_dataloader(split), verbose=False)

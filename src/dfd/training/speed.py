@@ -12,7 +12,7 @@ from dfd.models.devices import Switch, lay_out
 
 
 class Speed(pl.Callback):
-    """Sets a network up for its device before a strategy wraps it; "auto" is what the device gains from.
+    """Sets a network up for its device before a strategy wraps it; "auto" turns on what makes the device faster.
 
     `channels_last` lays convolutions out as tensor cores and CPUs want them, `tf32` lets single precision use them,
     `checkpointing` recomputes activations in the backward pass (less memory, more time), `sync_batchnorm` takes the
@@ -31,7 +31,7 @@ class Speed(pl.Callback):
         self._before: tuple[str, bool] | None = None
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Change the network, before it is copied for averaging or wrapped for several processes."""
+        """Set the network up before it is copied for averaging or wrapped for several processes."""
         network: Any = pl_module.network
         cuda = trainer.strategy.root_device.type == "cuda"
         if cuda:
@@ -52,7 +52,7 @@ class Speed(pl.Callback):
             lay_out(network, trainer.strategy.root_device, self.channels_last)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Leave the process as it was: another run may want full precision."""
+        """Restore the process-wide settings: another run may need full precision."""
         if self._before is not None:
             torch.set_float32_matmul_precision(self._before[0])
             torch.backends.cudnn.allow_tf32 = self._before[1]
@@ -60,11 +60,9 @@ class Speed(pl.Callback):
 
 
 def recompute_activations(network: nn.Module) -> None:
-    """Turn gradient checkpointing on in every part that knows how."""
+    """Turn gradient checkpointing on in every part that supports it."""
     parts = [part for part in network.modules() if callable(getattr(part, "set_grad_checkpointing", None))]
     if not parts:
-        raise DfdError(
-            f"checkpointing=true: no part of {type(network).__name__} knows how to recompute its activations"
-        )
+        raise DfdError(f"checkpointing=true: no part of {type(network).__name__} can recompute its activations")
     for part in parts:
         part.set_grad_checkpointing(True)  # type: ignore[operator]

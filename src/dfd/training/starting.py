@@ -1,4 +1,4 @@
-"""What a network starts from: pretrained weights, the weights of another run, or a run that it looks at."""
+"""Initialisation of a network: pretrained weights, the weights of another run, or a run as its frozen base."""
 
 import logging
 from pathlib import Path
@@ -16,11 +16,11 @@ log = logging.getLogger("dfd")
 
 
 def with_base(tree: dict[str, Any], base: str | None, known: Manifest, allow: Allowed, networks: Allowed) -> Detector:
-    """Build a network; with `model.base` over that run where it looks at a base, else from its weights."""
+    """Build a network; `model.base` is its frozen base if its class asks for one, else its initial weights."""
     looks_at_base = asks(tree, "looks_at_base", networks)
     if base is None:
         if looks_at_base:
-            raise DfdError(f"{tree['_target_']} needs a trained run to look at: model.base=outputs/...")
+            raise DfdError(f"{tree['_target_']} needs a trained run as its base: model.base=outputs/...")
         return build(tree, allow, "network")
     loaded = load_network(Path(base), networks)
     if loaded.card.manifest != known.hash:
@@ -45,7 +45,7 @@ def without_weights(tree: dict[str, Any]) -> dict[str, Any]:
 
 
 def base_tree(tree: dict[str, Any], base: str | None, allow: Allowed) -> dict[str, Any]:
-    """Return the constructor tree that a checkpoint keeps, with that of the base that it looks at."""
+    """Return the constructor tree that a checkpoint keeps, with the tree of its frozen base if it has one."""
     kept = network_tree(tree, allow)
     if base is not None and asks(tree, "looks_at_base", allow):
         kept["base"] = Card.of(read_checkpoint(find_checkpoint(Path(base)))[CARD]).network

@@ -54,11 +54,12 @@ def taught_objective(
 
 
 def teacher_note(plain: Mapping[str, Any]) -> list[str]:
-    """Return what a report says of the teacher."""
-    told = plain["teacher"]
-    if told["run"] is None:
+    """Return the notes of a report about the teacher."""
+    teacher = plain["teacher"]
+    if teacher["run"] is None:
         return []
-    return [f"taught by {told['run']} ({told['kind']}, alpha {told['alpha']:g}, temperature {told['tau']:g})"]
+    settings = f"{teacher['kind']}, alpha {teacher['alpha']:g}, temperature {teacher['tau']:g}"
+    return [f"taught by {teacher['run']} ({settings})"]
 
 
 def cached_odds(loaded: Loaded, plain: Mapping[str, Any], manifest: Manifest, allow: Allowed) -> CachedOdds:

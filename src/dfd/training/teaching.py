@@ -1,4 +1,4 @@
-"""What a teacher says of a batch: asked anew for every batch, or looked up among what it said before."""
+"""Log-odds of a teacher for a batch: computed on the batch, or looked up in a cache."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -17,10 +17,10 @@ TICKS = 1e4  # to the second: two views of a video are never closer
 
 
 class Teacher:
-    """A frozen detector that answers in log-odds; it is shown the student's pixels at its own size.
+    """A frozen detector that returns log-odds of the student's pixels, resized to its own input.
 
-    It is no module, so that nothing which walks through the student's finds it, and a copy of the student (averaged
-    weights) shares it. An image teacher judges a clip by the mean over its frames.
+    It is not an nn.Module, so that optimiser, checkpoint and `train()` of the student do not reach it; a deep copy of
+    the student (averaged weights) shares it. An image teacher judges a clip by the mean over its frames.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ def _shown(pixels: Tensor, teacher: Detector) -> Tensor:
     spec = teacher.input
     if spec.kind == "clip" and (pixels.ndim != 5 or pixels.shape[1] != spec.frames):
         seen = f"clips of {pixels.shape[1]} frames" if pixels.ndim == 5 else "single images"
-        raise DfdError(f"the teacher looks at clips of {spec.frames} frames, the student sees {seen}: take another")
+        raise DfdError(f"the teacher takes clips of {spec.frames} frames, the student {seen}: choose another run")
     frames = pixels.flatten(0, -4)
     if frames.shape[-1] != spec.size:
         frames = F.interpolate(frames, (spec.size, spec.size), mode="bilinear", antialias=True).clamp(0, 1)

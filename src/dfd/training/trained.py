@@ -20,16 +20,17 @@ from dfd.training.optim import parameter_groups
 from dfd.training.schedules import Schedule
 from dfd.training.sharding import shard
 
-FINITE_EVERY = 20  # steps between two looks at the loss: reading its value makes the device wait
+FINITE_EVERY = 20  # steps between two checks of the loss: reading its value makes the device wait
 CALMER = "lower optimizer.lr, or train in full precision with trainer.precision=32-true"
 
 
 class Trained(pl.LightningModule):
     """A network behind Lightning's loops, known only by its contract.
 
-    Every random draw on the device is a function of seed, rank, epoch and batch, so that a stopped run goes on as if
-    it had not been stopped. A class for one kind of input (`ViewScoring`, `SequenceScoring`, ...) says how a batch is
-    answered and which rows are kept of it; an objective gives the loss. `rows[split]` holds the rows of the last pass.
+    Every random draw on the device is a function of seed, rank, epoch and batch, so that a resumed run
+    equals one that was not stopped. A class per kind of input (`ViewScoring`, `SequenceScoring`, ...) defines the
+    output for a batch and the rows that are kept; an objective defines the loss. `rows[split]` holds those of the
+    last pass.
 
     Args:
         network: what is trained, or only scored.
@@ -120,7 +121,7 @@ class Trained(pl.LightningModule):
         torch.manual_seed(int(draw))
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """Compute the loss of a batch; a loss that is no longer finite stops the run."""
+        """Compute the loss of a batch; raise where it is not finite."""
         loss = self.loss(self.answer(batch), batch)
         if batch_idx % FINITE_EVERY == 0 and not torch.isfinite(loss):
             raise DfdError(f"the training loss became {loss.item()} at step {self.global_step}: {CALMER}")
@@ -187,7 +188,7 @@ class Trained(pl.LightningModule):
         drop_base(checkpoint, self.network)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse to go on over another frozen base."""
+        """Refuse to resume over another frozen base."""
         check_base(checkpoint[CARD].get(BASE), self.network, Path(self.trainer.ckpt_path or "the checkpoint"))
 
     def _refuse_one_class(self) -> None:

@@ -1,4 +1,4 @@
-"""Lightning's trainer, but for how it writes checkpoints and what it does at a signal."""
+"""Lightning's trainer with atomic checkpoints and our own handling of signals."""
 
 import os
 from functools import wraps
@@ -11,7 +11,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 
 class Trainer(pl.Trainer):
-    """Lightning's, whose checkpoints are replaced by whole ones only, and which leaves signals to `StopGracefully`.
+    """Lightning's trainer; checkpoints are replaced atomically, and signals are left to `StopGracefully`.
 
     At SIGTERM Lightning's own broadcasts within the signal handler: where another process waits for something else,
     say a gradient, both wait for ever.
@@ -25,11 +25,11 @@ class Trainer(pl.Trainer):
 
 
 def _nothing() -> None:
-    """Stands for Lightning's handlers."""
+    """Replaces Lightning's registration of signal handlers."""
 
 
 class WriteBeside(TorchCheckpointIO):
-    """Write a checkpoint beside its place and rename it: a full disk or a kill leaves the old one as it was.
+    """Write a checkpoint to a temporary file beside it and rename it: a full disk or a kill leaves the old one intact.
 
     Lightning's own goes through the system's folder for temporary files, which may lie on another disk.
     """

@@ -1,0 +1,24 @@
+"""Names and messages that came from a stranger, made harmless for a terminal and for a spreadsheet."""
+
+import unicodedata
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for one at the start of a cell
+HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")  # control, direction, bytes that were no text, line breaks
+
+
+def printable(text: str) -> str:
+    """Return a text on one line, in which what a terminal would obey or could not show is spelled out."""
+    return "".join(_spelled(each) if unicodedata.category(each) in HIDDEN else each for each in text)
+
+
+def csv_cell(text: str) -> str:
+    """Return a text as a cell that no spreadsheet takes for a formula."""
+    safe = printable(text)
+    return f"'{safe}" if safe.startswith(FORMULA) else safe
+
+
+def _spelled(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte of a file name that is not UTF-8
+        return f"\\x{code - 0xDC00:02x}"
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"

@@ -5,8 +5,8 @@ import pytest
 
 from dfd.core.errors import DfdError
 from dfd.core.records import InputSpec, PairInput
-from dfd.data.crops import open_crops
 from dfd.data.pairs import PairDataModule, PairViews
+from dfd.data.readers import open_crops
 
 
 def test_pairs(noise):

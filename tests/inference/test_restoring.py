@@ -95,6 +95,6 @@ def test_degradations_are_drawn_from_their_seed_and_told():
         how = draw(np.random.default_rng(seed))
         assert how.kernel.sum() == pytest.approx(1)
         assert how.words()["kind"] == how.kind
-    assert motion_kernel(9, 0)[4].sum() == pytest.approx(1, abs=0.02)
+    assert motion_kernel(9, 0)[5].sum() == pytest.approx(1, abs=0.02)
     assert disc(0.4).shape == (3, 3)
     assert h264(face[:65, :63], 30).shape == (65, 63, 3)

@@ -23,7 +23,8 @@ def read_words(kind: type[Options], words: Sequence[str]) -> tuple[list[str], Op
         merged = OmegaConf.merge(schema, *[_one(schema, word) for word in given])
         options: Any = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
-        raise DfdError(f"{str(error).splitlines()[0]}; --help lists the options") from error
+        key = getattr(error, "full_key", None)
+        raise DfdError(f"{f'{key}: ' if key else ''}{str(error).splitlines()[0]}; --help lists the options") from error
     return others, options
 
 

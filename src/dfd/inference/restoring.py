@@ -91,7 +91,7 @@ class Restoring:
             stream.width, stream.height = video.info.width // 2 * 2, video.info.height // 2 * 2
             stream.pix_fmt = "yuv420p"
             stream.time_base = stream.codec_context.time_base = base
-            sound = _copied_sound(original, out)
+            sounds, sound = bool(original.streams.audio), _copied_sound(original, out)
             for picture in video.pictures(range(video.info.frames)):
                 seen = picture.rgb()
                 restored = self(seen[None])[0]
@@ -105,7 +105,7 @@ class Restoring:
             out.mux(stream.encode())
             for packet in sound:
                 out.mux(packet)
-        return Restored(frames, float(np.mean(steps)) if steps else 0.0, bool(original.streams.audio))
+        return Restored(frames, float(np.mean(steps)) if steps else 0.0, sounds)
 
     def _tiles(self, height: int, width: int) -> Iterator[tuple[tuple[slice, slice], tuple[slice, slice]]]:
         """Yield (what is kept, what is seen) of every tile."""

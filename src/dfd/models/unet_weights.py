@@ -12,7 +12,7 @@ from dfd.models.unet import RestorationUnet
 ROOTS = ("initial", "encoder", "bottleneck", "decoder", "final_conv")
 LAYOUTS = {
     118: {"features": [64, 128, 256, 512], "bottleneck": 1024, "pool_bottleneck": False},
-    90: {"features": [32, 64, 128], "bottleneck": 256, "pool_bottleneck": True},
+    92: {"features": [32, 64, 128], "bottleneck": 256, "pool_bottleneck": True},
 }
 
 

@@ -120,6 +120,6 @@ def _result(told: dict[str, Any]) -> FileResult:
     views = []
     for row in told["views"]:
         windows = None if row.get("windows") is None else pd.DataFrame(row["windows"])
-        arrays = {name: np.array(row[name], kinds[name]) for name in ARRAYS}
+        arrays: dict[str, Any] = {name: np.array(row[name], kinds[name]) for name in ARRAYS}
         views.append(ViewScores(**{**row, **arrays, "windows": windows}))
     return FileResult(**{**told, "path": Path(told["path"]), "views": views})

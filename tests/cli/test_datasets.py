@@ -31,7 +31,7 @@ def test_shuffled_labels_are_independent_of_the_truth(noise):
 
 
 def test_folders_of_a_sweep_are_short_and_have_no_folders_inside():
-    assert sweep_folder(3, "model=meso_seed=1") == "3_model=meso_seed=1"
+    assert sweep_folder(3, "model=meso_seed=1") == "3_model-meso_seed-1"
     name = sweep_folder(4, "data.root=/a/b_" + "x=1_" * 100)
-    assert name.startswith("4_data.root=-a-b_x=1")
+    assert name.startswith("4_data.root--a-b_x-1")
     assert len(name) == 100

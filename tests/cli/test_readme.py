@@ -112,6 +112,6 @@ def test_what_is_wrong_is_said_in_one_line(workplace, command, message):
 def test_help_shows_examples_and_groups(tmp_path):
     done = run(tmp_path, "python train.py --help")
     assert done.returncode == 0
-    assert "abnormality, deit, efficientnet" in done.stdout
+    assert "model: abnormality, actionformer," in done.stdout
     assert "--config-dir" in done.stdout
     assert "ckpt_path=last" in done.stdout

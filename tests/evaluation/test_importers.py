@@ -325,7 +325,7 @@ def test_random_parquet_and_json_and_csv_come_back_as_they_were(tmp_path_factory
     rows = pd.DataFrame({"video": names, "score": random.normal(0, 10, len(names)), "label": np.arange(len(names)) % 2})
     rows.to_parquet(folder / "p.parquet")
     rows.to_csv(folder / "c.csv", index=False)
-    (folder / "j.json").write_text(rows.to_json(orient="records"), encoding="utf-8")
+    (folder / "j.json").write_text(rows.to_json(orient="records", double_precision=15), encoding="utf-8")
     (folder / "d.json").write_text(json.dumps(dict(zip(names, rows["score"], strict=True))), encoding="utf-8")
     for name in ("p.parquet", "c.csv", "j.json"):
         read = read_file(folder / name)

@@ -7,7 +7,7 @@ import torch
 from dfd.core.build import build
 from dfd.core.errors import DfdError
 from dfd.core.records import input_from_dict, input_to_dict
-from dfd.data.overlay import strip
+from dfd.data.overlay import GAP, LINE, strip
 from dfd.models.explain import evidence_maps
 from tests.toys import is_detector, names, toy_model
 
@@ -85,8 +85,8 @@ def test_every_model_can_be_explained(name):
     assert not maps.requires_grad
     picture = strip(np.zeros((spec.frames, 3, 16, 16), np.uint8), maps[0].numpy(), side=32)
     assert picture.dtype == np.uint8
-    bar = 14 if spec.frames > 1 else 0
-    assert picture.shape == (3, 32 + 4 + 32 + bar, 32 * spec.frames + 4 * (spec.frames - 1))
+    bar, legend = (GAP + 14 if spec.frames > 1 else 0), GAP + 14 + LINE
+    assert picture.shape == (3, 32 + GAP + 32 + bar + legend, 32 * spec.frames + GAP * (spec.frames - 1))
 
 
 def test_evidence_lies_where_the_evidence_is():

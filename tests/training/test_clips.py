@@ -1,6 +1,7 @@
 """Objectives over clips: each overfits one small batch."""
 
 import functools
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -51,6 +52,7 @@ def test_compiling_keeps_the_names_of_weights(monkeypatch):
     monkeypatch.setattr(torch, "compile", lambda function, **options: lambda *inputs: function(*inputs))
     module = Classification(MesoInception4(32), optimizer=ADAM, compiled=True)
     names = list(module.state_dict())
+    module.trainer = SimpleNamespace(datamodule=None)
     module.on_fit_start()
     assert module.network._compiled_call_impl is not None
     assert list(module.state_dict()) == names

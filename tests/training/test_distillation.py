@@ -190,7 +190,7 @@ def test_a_clip_teacher_needs_clips():
     from dfd.models.tall import Tall
 
     teacher = Teacher(Tall("micro", pretrained=False))
-    with pytest.raises(DfdError, match="clips of 4 frames, the student sees single images"):
+    with pytest.raises(DfdError, match="clips of 4 frames, the student single images"):
         teacher({"pixels": torch.rand(2, 3, 32, 32)})
 
 

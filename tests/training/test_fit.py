@@ -138,7 +138,7 @@ def test_bad_checkpoints_are_named(noise, tmp_path):
     checkpoint = torch.load(best, weights_only=True)
 
     (tmp_path / "short.ckpt").write_bytes(best.read_bytes()[:5000])
-    with pytest.raises(DfdError, match=r"short\.ckpt is damaged"):
+    with pytest.raises(DfdError, match=r"short\.ckpt is cut off or damaged"):
         read_checkpoint(tmp_path / "short.ckpt")
 
     torch.save({"state_dict": {}}, tmp_path / "other.ckpt")

@@ -134,6 +134,7 @@ def talks(generator, views):
     return {
         "pixels": generator.integers(0, 255, (views, 5, 3, 8, 8), np.uint8),
         "sound": generator.normal(size=(views, 200)).astype(np.float32),
+        "length": np.full(views, 5),
     }
 
 
@@ -244,7 +245,7 @@ def test_a_run_of_any_kind_is_scored_from_its_checkpoint(kind, tmp_path):
         assert len(table) == 2 * COUNTS["test"]
         assert (table["p1"] > table["p0"]).all()
     if kind == "pair":
-        assert (table["psnr"] > table["before"]).all()
+        assert (table["psnr"] > table["psnr_before"]).all()
 
 
 @pytest.mark.parametrize("ema", [False, True])

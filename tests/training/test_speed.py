@@ -50,7 +50,7 @@ def test_the_layout_follows_the_device(device, last):
 
 
 def test_a_network_that_cannot_recompute_is_named():
-    with pytest.raises(DfdError, match="no part of MesoInception4 knows how"):
+    with pytest.raises(DfdError, match="no part of MesoInception4 can recompute"):
         Speed(checkpointing=True).setup(trainer(), SimpleNamespace(network=MesoInception4(32)), "fit")
 
 

@@ -17,10 +17,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dfd.cli.invocation import Invocation
-from dfd.cli.schema import ROOT_KEYS, register
+from dfd.cli.messages import in_one_line
+from dfd.cli.schema import register
 from dfd.cli.sweeps.jobs import Taken, run_job
 from dfd.core.configs import config_dir
-from dfd.core.errors import DfdError, Incomplete, Stopped, did_you_mean
+from dfd.core.errors import DfdError, Incomplete, Stopped
 from dfd.core.process_group import is_first
 from dfd.core.text import printable
 
@@ -68,7 +69,7 @@ def command(name: str, task: Task, other: Callable[[Sequence[str]], str | None] 
             chosen = (other(sys.argv[1:]) if other else None) or name
             hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=chosen)(guarded)()
         except (DfdError, HydraException, OmegaConfBaseException) as error:
-            _leave(_message(error))
+            _leave(in_one_line(error))
         except ValueError as error:
             if not str(error).startswith("Config group override must be"):
                 raise
@@ -104,19 +105,19 @@ def _guard(task: Task, cfg: DictConfig) -> Any:
     called = Invocation.current()
     if called.sweep is not None:
         try:
-            return run_job(lambda changed: task(changed, called), cfg, called, _message)
+            return run_job(lambda changed: task(changed, called), cfg, called, in_one_line)
         except Taken as error:  # every job would say so: the sweep ends at the first
-            _leave(_message(error))
+            _leave(in_one_line(error))
     try:
         return task(cfg, called)
     except Stopped as stopped:
         if not is_first():  # all processes stop together, one says so
             raise SystemExit(0) from stopped
-        _leave(_message(stopped))
+        _leave(in_one_line(stopped))
     except Incomplete as error:
-        _leave(_message(error), INCOMPLETE)
+        _leave(in_one_line(error), INCOMPLETE)
     except (DfdError, OmegaConfBaseException) as error:
-        _leave(_message(error))
+        _leave(in_one_line(error))
 
 
 def _quiet() -> None:
@@ -127,44 +128,6 @@ def _quiet() -> None:
         )
     for message in QUIET:
         warnings.filterwarnings("ignore", message=message)
-
-
-def _known_keys() -> set[str]:
-    """Return every key that the roots and the shipped configurations know."""
-    texts = [path.read_text(encoding="utf-8") for path in config_dir().rglob("*.yaml")]
-    return {*ROOT_KEYS, *(key for text in texts for key in re.findall(r"^\s*(\w+):", text, re.MULTILINE))}
-
-
-def _message(error: Exception) -> str:
-    """Return an error as one line: what the user can mend in its own words, the rest with its kind."""
-    if isinstance(error, DfdError):
-        return _own_words(error)
-    if isinstance(error, (HydraException, OmegaConfBaseException)):
-        return _explain(error)
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-
-
-def _own_words(error: DfdError) -> str:
-    """Return our message, also when a loader's worker wrapped it in its traceback."""
-    return str(error).strip().splitlines()[-1].removeprefix(f"{DfdError.__module__}.{DfdError.__name__}: ")
-
-
-def _explain(error: Exception) -> str:
-    """Boil an error of Hydra or OmegaConf down to one line with the next step."""
-    text = str(error).split("Config search path")[0]
-    lines = [line.strip().rstrip(".") for line in text.splitlines()]
-    if error.__cause__ is not None:
-        lines += str(error.__cause__).splitlines()[:1]
-    skip = ("full_key", "object_type", "reference_type", "To append to your config")
-    line = " ".join(dict.fromkeys(line for line in lines if line and not line.startswith(skip)))
-    unknown = re.search(r"Could not override '([\w.]+)'", line)
-    hint = ""
-    if unknown:
-        at_fault = re.search(r"Key '(\w+)' (?:is )?not in", str(error.__cause__ or error))
-        key = at_fault[1] if at_fault else unknown[1].rpartition(".")[2]
-        added = f" (if its class takes it, add it: +{unknown[1]}=...)"
-        hint = did_you_mean(key, _known_keys() - {key}) or added
-    return f"{line}{hint}; --help lists the groups, --cfg job every key"
 
 
 def _leave(message: str, status: int = REFUSED) -> None:

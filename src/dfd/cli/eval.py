@@ -1,6 +1,5 @@
 """dfd-eval: score datasets with a run's checkpoint and report."""
 
-import itertools
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,23 +83,15 @@ def _subject_folder(cfg: DictConfig) -> Path:
 
 def _check(cfg: DictConfig, choices: list[str]) -> None:
     """Refuse what cannot work before anything is scored."""
-    from dfd.data.corrupt import strength
-    from dfd.evaluation.protocol import Protocol
-    from dfd.training.device_errors import check_device
+    from dfd.runs.evaluation import check_corruption, check_evaluation
 
-    for kind, level in itertools.product(cfg.corruption.kinds, cfg.corruption.levels):
-        strength(kind, level)
-    trainer: dict[str, Any] = OmegaConf.to_container(cfg.trainer, resolve=True)  # type: ignore[assignment]
-    check_device(trainer)
+    plain: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    check_evaluation(plain)
+    check_corruption(plain)
     unknown = set(cfg.roots or {}) - {*choices, cfg.data.name}
     if choices and unknown:
         name = min(unknown)
         raise DfdError(f"roots.{name}: no such dataset in data={choices}{did_you_mean(name, choices)}")
-    if cfg.corruption.kinds and not cfg.corruption.levels:
-        raise DfdError(f"corruption.kinds={list(cfg.corruption.kinds)}: say how strong, corruption.levels=[1,2,3,4,5]")
-    if cfg.corruption.kinds and build(trainer, allowed(cfg.plugins), "trainer", logger=False).world_size > 1:
-        raise DfdError("corruption= is scored by one process: add trainer.devices=1")
-    Protocol.of(OmegaConf.to_container(cfg.eval))  # type: ignore[arg-type]
 
 
 def several_datasets(called: Invocation) -> list[str]:
@@ -118,12 +109,10 @@ def _per_dataset(cfg: DictConfig, choices: list[str], called: Invocation) -> lis
 
 
 def _evaluate_dataset(cfg: DictConfig, subject: Subject, called: Invocation, of_several: bool) -> "Evaluated | None":
-    from dfd.core.card import SHOWN_IN_CROPS
     from dfd.runs.evaluation import Task, evaluator_of
 
     prepared, data_cfg = _prepare(cfg, subject, called)
     network, card, run = subject.loaded.network, subject.loaded.card, subject.folder
-    data_cfg["loader"] |= {key: data_cfg["crops"][key] for key in SHOWN_IN_CROPS if key in (data_cfg["crops"] or {})}
     data = build(data_cfg["loader"], allowed(cfg.plugins), "loader")(prepared.manifest, network.input)
     protocol = called.choice("eval")
     name = f"{prepared.source.tag}-{cfg.split}" + ("" if protocol in (None, "video") else f"-{protocol}")
@@ -144,31 +133,21 @@ def _evaluate_dataset(cfg: DictConfig, subject: Subject, called: Invocation, of_
 
 
 def _prepare(cfg: DictConfig, subject: Subject, called: Invocation) -> "tuple[Prepared, dict[str, Any]]":
-    """Prepare the dataset, cut and looked at as in the run's own validation unless the user says otherwise."""
+    """Prepare the dataset, cut and shown as in the run's own validation unless the user says otherwise."""
     from dfd.preprocess.dataset import find_source, prepare_data
+    from dfd.runs.same_views import shown_as_validated
 
     data_cfg = _data(cfg, subject, called)
     if data_cfg["name"] in (cfg.roots or {}):
         data_cfg["root"] = cfg.roots[data_cfg["name"]]
-    if subject.loaded.network.input.kind == "talk":
-        from dfd.runs.evaluate_talk import listening
-
-        saved = subject.saved
-        own = None if saved is None else OmegaConf.to_container(saved.data.loader, resolve=True)
-        data_cfg = listening(data_cfg, own)  # type: ignore[arg-type]
-    data_dir = _data_dir(cfg, subject.saved, called, data_cfg)
-    allow = allowed(cfg.plugins)
+    saved, loaded, allow = subject.saved, subject.loaded, allowed(cfg.plugins)
+    own: Any = None if saved is None else OmegaConf.to_container(saved.data.loader, resolve=True)
+    data_cfg = shown_as_validated(data_cfg, loaded.card, loaded.network.input, own, called.typed)
+    data_dir = _data_dir(cfg, saved, called, data_cfg)
     check(data_cfg, allow, "data")
     source = find_source(data_cfg, data_dir)
     if source.sample:
         log.warning(banner(data_cfg["title"], source, {}))
-    looking = subject.loaded.card.looking
-    for key, value in (("sampling", looking.sampling), ("eval_frames", looking.frames)):
-        if value is not None and key in data_cfg["loader"] and f"data.loader.{key}" not in called.typed:
-            data_cfg["loader"][key] = value
-    if data_cfg["crops"] is not None:
-        crops = subject.loaded.card.crops or {}
-        data_cfg["crops"] |= {key: value for key, value in crops.items() if f"data.crops.{key}" not in called.typed}
     return prepare_data(data_cfg, data_dir, allow), data_cfg
 
 

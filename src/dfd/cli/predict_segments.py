@@ -5,8 +5,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import pandas as pd
-from markupsafe import Markup
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import track
@@ -15,9 +13,8 @@ from rich.table import Table
 from dfd.core.build import allowed_networks
 from dfd.core.errors import DfdError
 from dfd.core.run_folder import run_of
-from dfd.evaluation.localisation.formats import write_challenge, write_results
-from dfd.evaluation.pages import render
-from dfd.inference.segments import Located, SegmentEngine, drawing
+from dfd.inference.segment_results import write_segments
+from dfd.inference.segments import Located, SegmentEngine
 
 log = logging.getLogger("dfd")
 BELIEVED = 0.5  # score from which a stretch is named on the screen, unless threshold= says otherwise
@@ -34,35 +31,12 @@ def predict_segments(cfg: DictConfig, files: Sequence[Path]) -> float:
     threshold = BELIEVED if cfg.threshold is None else float(cfg.threshold)
     run = run_of(engine.path)
     folder = Path(cfg.output) if cfg.output else run / "predict" / time.strftime("%Y%m%d-%H%M%S")
-    write(located, folder)
+    write_segments(located, folder)
     _show(located, threshold, folder)
     judged = [one for one in located if not one.reason]
     if not judged:
         raise DfdError(f"none of the {len(located)} file(s) could be looked at: see the reasons above")
     return sum(one.score >= threshold for one in judged) / len(judged)
-
-
-def write(located: Sequence[Located], folder: Path) -> pd.DataFrame:
-    """Write proposals as CSV, ActivityNet results and a challenge's files, and a page of timelines; return them."""
-    folder.mkdir(parents=True, exist_ok=True)
-    rows = [("file", str(one.path), p.start, p.end, p.stream, p.score) for one in located for p in one.proposals]
-    table = pd.DataFrame(rows, columns=["dataset", "video", "start", "end", "stream", "score"])
-    table.drop(columns="dataset").to_csv(folder / "segments.csv", index=False)
-    write_results(table, folder / "segments.json")
-    write_challenge(table, None, folder / "challenge.json")
-    files = [(str(one.path), one.score, one.duration, one.reason) for one in located]
-    pd.DataFrame(files, columns=["file", "score", "duration", "reason"]).to_csv(folder / "files.csv", index=False)
-    drawn = []
-    for position, one in enumerate(one for one in located if not one.reason):
-        picture = drawing(one)
-        name = f"{position:04d}_{one.path.stem}.svg"
-        (folder / name).write_text(picture, encoding="utf-8")
-        drawn.append((str(one.path), one.score, Markup(picture)))
-    failed = [(str(one.path), one.reason) for one in located if one.reason]
-    (folder / "timelines.html").write_text(
-        render("timelines", [], title="Timelines", drawn=drawn, failed=failed), "utf-8"
-    )
-    return table
 
 
 def _show(located: Sequence[Located], threshold: float, folder: Path) -> None:

@@ -1,14 +1,20 @@
 """One run on one split of one dataset, scored and reported as its kind of network is."""
 
 import importlib
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
+from typing import Protocol as Interface
 
+from dfd.core.build import allowed, build
 from dfd.core.errors import DfdError
+from dfd.data.corrupt import strength
+from dfd.evaluation.protocol import Protocol
 from dfd.models.checkpoint import Loaded
 from dfd.preprocess.dataset import Prepared
+from dfd.training.device_errors import check_device
 
 # by the kind of a network's input: a module with `evaluate(task) -> Evaluated | None`
 EVALUATORS = {
@@ -59,7 +65,7 @@ class Evaluated:
     value: float
 
 
-class Evaluator(Protocol):
+class Evaluator(Interface):
     """A module that evaluates one kind of network."""
 
     def evaluate(self, task: Task) -> Evaluated | None:
@@ -81,3 +87,20 @@ def evaluate_after_training(task: Task) -> Evaluated | None:
     evaluator = evaluator_of(task.loaded.network.input.kind)
     evaluator.validate(replace(task, split="val", validates=True))
     return evaluator.evaluate(task)
+
+
+def check_evaluation(plain: Mapping[str, Any]) -> None:
+    """Refuse a protocol that does not exist and a device that this machine lacks."""
+    check_device(plain["trainer"])
+    Protocol.of(plain["eval"])
+
+
+def check_corruption(plain: Mapping[str, Any]) -> None:
+    """Refuse corruptions that do not exist, and those that this trainer cannot score."""
+    kinds, levels = plain["corruption"]["kinds"], plain["corruption"]["levels"]
+    for kind, level in itertools.product(kinds, levels):
+        strength(kind, level)
+    if kinds and not levels:
+        raise DfdError(f"corruption.kinds={list(kinds)}: say how strong, corruption.levels=[1,2,3,4,5]")
+    if kinds and build(dict(plain["trainer"]), allowed(plain["plugins"]), "trainer", logger=False).world_size > 1:
+        raise DfdError("corruption= is scored by one process: add trainer.devices=1")

@@ -3,7 +3,7 @@
 import logging
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,6 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _scan(words: Sequence[str]) -> int:
     inputs, options = read_words(Options, words)
+    options = replace(options, deblur=options.deblur.lower())  # YAML reads true and false as booleans
     if not inputs or not options.run:
         raise DfdError("say what with what: dfd-scan FOLDER run=outputs/demo")
     from dfd.inference.engine import Engine

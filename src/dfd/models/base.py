@@ -51,6 +51,11 @@ class Network(nn.Module):
         """
         return set(self.state_dict())
 
+    @classmethod
+    def leaves_base_out(cls, arguments: Mapping[str, Any]) -> bool:
+        """Whether checkpoints of a network with these constructor arguments leave its frozen base out."""
+        return cls.base_left_out
+
     def folded(self) -> "Network":
         """Return the network for inference and export, with adapters merged into the layers that they adapt."""
         return self

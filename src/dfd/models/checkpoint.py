@@ -16,6 +16,7 @@ from dfd.core.errors import DfdError
 from dfd.core.records import input_from_dict, input_to_dict
 from dfd.core.run_folder import find_checkpoint
 from dfd.models.base import Network
+from dfd.models.tuning import loading
 from dfd.models.untrusted import (
     LEFT_OUT,
     Budget,
@@ -62,8 +63,8 @@ def load_network(run: Path, allow: Allowed = NETWORKS) -> Loaded:
         card = Card.of(checkpoint[CARD])
         state = network_weights(checkpoint, path)
         tree = uninitialised(card.network, allow, path)
-        more = LEFT_OUT if asks(tree, "base_left_out", allow) else 0
-        with offline(), Budget(state.values(), f"{path}: the network that it names", more):
+        more = LEFT_OUT if leaves_base_out(tree, allow) else 0
+        with loading(), offline(), Budget(state.values(), f"{path}: the network that it names", more):
             network: Network = build(tree, allow, "network")
         expected = input_from_dict(card.input)
     try:
@@ -142,7 +143,7 @@ def _left_out(network: Network) -> set[str]:
 
 def network_tree(tree: Mapping[str, Any], allow: Allowed = NETWORKS) -> dict[str, Any]:
     """Return the constructor tree as a checkpoint keeps it: weights that come with it are not fetched again."""
-    if asks(tree, "base_left_out", allow):
+    if leaves_base_out(tree, allow):
         return dict(tree)
     return {key: (False if key == "pretrained" else value) for key, value in tree.items()}
 
@@ -150,6 +151,12 @@ def network_tree(tree: Mapping[str, Any], allow: Allowed = NETWORKS) -> dict[str
 def asks(tree: Mapping[str, Any], question: str, allow: Allowed = NETWORKS) -> bool:
     """Return what the class of a constructor tree answers to a question (`looks_at_base`), without building it."""
     return bool(getattr(locate(tree[TARGET], allow, "network"), question, False))
+
+
+def leaves_base_out(tree: Mapping[str, Any], allow: Allowed = NETWORKS) -> bool:
+    """Return whether checkpoints of what a constructor tree builds leave its frozen base out."""
+    made = locate(tree[TARGET], allow, "network")
+    return isinstance(made, type) and issubclass(made, Network) and made.leaves_base_out(tree)
 
 
 def plain(value: Any) -> Any:

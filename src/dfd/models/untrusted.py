@@ -139,9 +139,15 @@ def uninitialised(tree: Any, allow: Allowed, path: Path) -> Any:
     kept = {key: uninitialised(value, allow, path) for key, value in tree.items()}
     if TARGET in tree:
         made = locate(tree[TARGET], allow, "network")
-        if "pretrained" in inspect.signature(made).parameters and not getattr(made, "base_left_out", False):
+        if "pretrained" in inspect.signature(made).parameters and not _fetched_again(made, kept):
             kept["pretrained"] = False
     return kept
+
+
+def _fetched_again(made: Any, arguments: Mapping[str, Any]) -> bool:
+    """Return whether checkpoints of a class leave its frozen base out, which is then fetched."""
+    ask = getattr(made, "leaves_base_out", None)
+    return bool(ask(arguments)) if ask is not None else False
 
 
 class _Thread(threading.local):

@@ -126,7 +126,9 @@ def _from_file(name: str, path: Path, arguments: Mapping[str, Any]) -> tuple[nn.
     state = read_weights(path)
     classifier = getattr(timm.get_pretrained_cfg(name), "classifier", None)
     head = state.get(f"{classifier}.weight", state.get("head.weight"))  # Swin's original files have the short name
-    classes = {"num_classes": 0 if head is None else head.shape[0]}  # a file of features alone has no head
+    classes: dict[str, Any] = {
+        "num_classes": 0 if head is None else head.shape[0]
+    }  # a file of features alone has no head
     try:  # with the file's own number of classes timm loads strictly: a key too many or too few is an error
         network = timm.create_model(
             name, pretrained=True, pretrained_cfg_overlay={"state_dict": state} | classes, **classes, **arguments

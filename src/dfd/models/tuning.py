@@ -19,7 +19,8 @@ Tune = Literal["full", "head", "ln", "bias", "lora", "svd"]
 Part = Literal["q", "k", "v", "out"]
 Rows = tuple[int, int]  # first, and the one after the last
 QKV: tuple[Part, ...] = ("q", "k", "v")
-SEPARATE = {"q_proj": "q", "k_proj": "k", "v_proj": "v", "proj": "out"}  # last name of a linear layer, where not fused
+# by the last name of a linear layer, where queries, keys and values are not fused
+SEPARATE: dict[str, Part] = {"q_proj": "q", "k_proj": "k", "v_proj": "v", "proj": "out"}
 
 _loading: ContextVar[bool] = ContextVar("loading", default=False)
 
@@ -37,7 +38,7 @@ def loading() -> Iterator[None]:
 class LowRank(nn.Module):
     """A weight plus (alpha / rank) up @ down on some of its blocks of rows; `up` begins at zero."""
 
-    def __init__(self, weight: Tensor, blocks: Mapping[str, Rows], rank: int, alpha: float) -> None:
+    def __init__(self, weight: Tensor, blocks: Mapping[Part, Rows], rank: int, alpha: float) -> None:
         super().__init__()
         self.blocks, self.scale = dict(blocks), alpha / rank
         self.up, self.down = nn.ParameterDict(), nn.ParameterDict()
@@ -57,7 +58,7 @@ class SmallestDirections(nn.Module):
     changes until something is learned.
     """
 
-    def __init__(self, weight: Tensor, blocks: Mapping[str, Rows], rank: int) -> None:
+    def __init__(self, weight: Tensor, blocks: Mapping[Part, Rows], rank: int) -> None:
         super().__init__()
         self.blocks = dict(blocks)
         self.u, self.s, self.v = nn.ParameterDict(), nn.ParameterDict(), nn.ParameterDict()
@@ -77,7 +78,7 @@ class SmallestDirections(nn.Module):
 
     def first(self, name: str) -> tuple[Tensor, Tensor, Tensor]:
         """Return the directions of a block as they were decomposed."""
-        return tuple(getattr(self, f"{part}0_{name}") for part in "usv")  # type: ignore[return-value]
+        return tuple(getattr(self, f"{part}0_{name}") for part in "usv")
 
     def now(self, name: str) -> tuple[Tensor, Tensor, Tensor]:
         """Return the directions of a block as they are."""
@@ -165,7 +166,7 @@ def _let_learn(backbone: nn.Module, parameters: Sequence[nn.Parameter], how: str
         parameter.requires_grad_(True)
 
 
-def _attention(backbone: nn.Module, adapted: Sequence[Part]) -> list[tuple[nn.Linear, dict[str, Rows]]]:
+def _attention(backbone: nn.Module, adapted: Sequence[Part]) -> list[tuple[nn.Linear, dict[Part, Rows]]]:
     """Return the linear layers of all attentions, with the blocks of rows that are asked for."""
     unknown = set(adapted) - {*QKV, "out"}
     if unknown or not adapted:
@@ -179,7 +180,8 @@ def _attention(backbone: nn.Module, adapted: Sequence[Part]) -> list[tuple[nn.Li
             size = module.out_features // 3
             blocks = {name: (i * size, (i + 1) * size) for i, name in enumerate(QKV) if name in adapted}
         else:
-            blocks = {name: (0, module.out_features) for name in [SEPARATE.get(last)] if name in adapted}
+            part = SEPARATE.get(last)
+            blocks = {part: (0, module.out_features)} if part is not None and part in adapted else {}
         if blocks:
             found.append((module, blocks))
     if not found:

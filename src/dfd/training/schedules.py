@@ -36,6 +36,12 @@ def warmup_poly(steps: int, warmup: float = 0.0, power: float = 0.9) -> Schedule
     return factor
 
 
+def flat_then_linear(steps: int, flat: float = 0.75) -> Schedule:
+    """Stay at the base rate for the `flat` share of the steps, then fall linearly to zero."""
+    start = flat * steps
+    return lambda step: 1.0 if step <= start else max(0.0, 1 - (step - start) / max(1.0, steps - start))
+
+
 def dfdc_poly(steps: int, max_iter: int | None = 100_500, power: float = 0.9) -> Schedule:
     """Fall as (1 - step / max_iter) ** power per step, one step behind at the start, as the DFDC winner's code does.
 

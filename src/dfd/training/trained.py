@@ -174,6 +174,8 @@ class Trained(pl.LightningModule):
         assert self.optimizer is not None
         decay = getattr(self.optimizer, "keywords", {}).get("weight_decay", 0.0)
         optimizer = self.optimizer(parameter_groups(self.network, decay))
+        if getattr(optimizer, "needs_whole_batches", False):
+            _check_whole_batches(self.trainer)
         if self.scheduler is None:
             return optimizer
         schedule = LambdaLR(optimizer, self.scheduler(int(self.trainer.estimated_stepping_batches)))
@@ -193,7 +195,7 @@ class Trained(pl.LightningModule):
 
     def _refuse_one_class(self) -> None:
         data: Any = getattr(self.trainer, "datamodule", None)
-        if not hasattr(data, "targets"):  # none, or another's data module, which may know no classes
+        if not hasattr(data, "targets") or getattr(data, "makes_fakes", False):  # another's may know no classes
             return
         labels = data.targets(data.records("train"))
         if len(set(labels)) < 2:
@@ -201,3 +203,11 @@ class Trained(pl.LightningModule):
             raise DfdError(
                 f"the train split holds only {kind} videos ({len(labels)}): {type(self).__name__} needs both classes"
             )
+
+
+def _check_whole_batches(trainer: Any) -> None:
+    """Refuse what an optimiser that passes twice over a batch cannot work with."""
+    if trainer.accumulate_grad_batches > 1:
+        raise DfdError("this optimiser passes twice over every batch: set trainer.accumulate_grad_batches=1")
+    if str(trainer.precision).startswith("16"):
+        raise DfdError("this optimiser cannot follow a gradient scaler: set trainer.precision=bf16-mixed or 32-true")

@@ -84,11 +84,9 @@ def predict(cfg: DictConfig, _: Invocation | None = None) -> float:
 
 def finds_segments(cfg: DictConfig) -> bool:
     """Whether the run finds forged stretches of time; several such runs cannot be averaged."""
-    from dfd.core.run_folder import find_checkpoint
-    from dfd.models.checkpoint import CARD, read_checkpoint
+    from dfd.models.checkpoint import read_card
 
-    cards = [read_checkpoint(find_checkpoint(Path(run))).get(CARD) for run in _several(cfg.run)]
-    kinds = [(card or {}).get("input", {}).get("kind") for card in cards]
+    kinds = [read_card(Path(run)).input.get("kind") for run in _several(cfg.run)]
     if "sequence" in kinds and len(kinds) > 1:
         raise DfdError("localisers are not averaged: give one run=")
     return "sequence" in kinds

@@ -28,6 +28,8 @@ def find_checkpoint(run: Path) -> Path:
         return run
     if not run.is_dir():
         raise DfdError(f"no run at {run}: give a run folder (outputs/...) or a checkpoint file")
+    if (run / "bundle.json").is_file():
+        return run / "bundle.json"
     for name in ("best.ckpt", "last.ckpt"):
         if (run / CHECKPOINTS / name).is_file():
             return run / CHECKPOINTS / name

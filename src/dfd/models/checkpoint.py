@@ -16,6 +16,7 @@ from dfd.core.errors import DfdError
 from dfd.core.records import input_from_dict, input_to_dict
 from dfd.core.run_folder import find_checkpoint
 from dfd.models.base import Network
+from dfd.models.bundle import BUNDLE, read_bundle, read_description
 from dfd.models.tuning import loading
 from dfd.models.untrusted import (
     LEFT_OUT,
@@ -52,12 +53,20 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return checkpoint | {CARD: plain_values(checkpoint[CARD], path)}
 
 
+def read_card(run: Path) -> Card:
+    """Return the card of a run, a checkpoint or a bundle, without building its network."""
+    path = find_checkpoint(run)
+    return read_description(path)[1] if path.name == BUNDLE else Card.of(read_checkpoint(path)[CARD])
+
+
 def load_network(run: Path, allow: Allowed = NETWORKS) -> Loaded:
     """Rebuild a run's network from its checkpoint alone, strictly: every weight fits or it is an error.
 
     The file may be a stranger's: it builds networks only, none larger than its weights, and fetches nothing.
     """
     path = find_checkpoint(run)
+    if path.name == BUNDLE:
+        return Loaded(*read_bundle(path), path)
     checkpoint = read_checkpoint(path)
     with _understood(path):
         card = Card.of(checkpoint[CARD])

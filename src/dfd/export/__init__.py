@@ -1,0 +1,1 @@
+"""Trained runs as bundles: the network as one graph, with everything that is needed to look at a file."""

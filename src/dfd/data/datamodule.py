@@ -6,7 +6,7 @@ import multiprocessing
 import signal
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import cv2
 import numpy as np
@@ -44,6 +44,8 @@ class RecordDataModule(pl.LightningDataModule):
         seed: of order and augmentation.
         prefetch: batches that each worker keeps ready.
     """
+
+    kinds: ClassVar[tuple[str, ...]] = ()  # of inputs that it can give; () may be any
 
     def __init__(
         self,
@@ -168,6 +170,8 @@ class FaceDataModule(RecordDataModule):
         sampling: how clips are drawn; "official" as TALL's code does.
         cache: a folder for crops as they are shown.
     """
+
+    kinds = ("image", "clip")
 
     def __init__(
         self,

@@ -66,6 +66,8 @@ class PairDataModule(RecordDataModule):
         faces: how a detector would be shown faces; a restorer sees stored crops as they are.
     """
 
+    kinds = ("pair",)
+
     def __init__(
         self,
         manifest: Manifest,

@@ -25,6 +25,8 @@ class SequenceDataModule(RecordDataModule):
         augment: of pixels, which there are none of here: left alone.
     """
 
+    kinds = ("sequence",)
+
     def __init__(
         self,
         manifest: Manifest,

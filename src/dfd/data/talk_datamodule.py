@@ -50,6 +50,8 @@ class TalkDataModule(RecordDataModule):
         other_pictures: options of image networks, which mean nothing here.
     """
 
+    kinds = ("talk",)
+
     def __init__(
         self,
         manifest: Manifest,

@@ -1,7 +1,7 @@
 """The contracts that networks keep: `Network`, and one below it for each kind of system."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ class Network(nn.Module):
 
     is_baseline = False  # reports list its runs as baselines beside others on the same split
     looks_at_base = False  # it is built over a trained run (model.base), which its constructor takes as `base`
+    kinds: ClassVar[tuple[str, ...]] = ()  # of inputs that it may take (core/records.py); () may be any
     base_left_out = False  # checkpoints leave its frozen base out, which is fetched again when they are read
 
     input: Input
@@ -103,6 +104,7 @@ class Detector(PixelNetwork):
     `forward_head` (that to logits: one column for a sigmoid, two for a softmax over real and fake).
     """
 
+    kinds = ("image", "clip")
     channels_last = False  # whether the maps that `evidence` gives are (N, H, W, C)
 
     input: InputSpec
@@ -149,6 +151,7 @@ class Detector(PixelNetwork):
 class Localiser(Network):
     """A network that turns features over time into a judgement of points in time; decoding and NMS stay outside."""
 
+    kinds = ("sequence",)
     input: SequenceInput
 
     def __init__(self, input: SequenceInput, initialised_from: str = "random weights") -> None:
@@ -166,6 +169,7 @@ class Localiser(Network):
 class Synchroniser(PixelNetwork):
     """A network that says how far sound and lips are apart: one logit per delay of `delays`, in seconds."""
 
+    kinds = ("talk",)
     input: TalkInput
     delays: tuple[float, ...]  # positive where the sound is late
 
@@ -184,6 +188,7 @@ class Synchroniser(PixelNetwork):
 class TalkDetector(PixelNetwork):
     """A network that judges a talking face by pictures and sound."""
 
+    kinds = ("talk",)
     input: TalkInput
 
     def __init__(self, input: TalkInput, initialised_from: str = "random weights") -> None:
@@ -201,6 +206,7 @@ class TalkDetector(PixelNetwork):
 class Restorer(Network):
     """A network that turns degraded pictures into clean ones."""
 
+    kinds = ("pair",)
     input: PairInput
 
     def __init__(self, input: PairInput, initialised_from: str = "random weights") -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from dfd.core.build import allowed, allowed_networks, build, check
+from dfd.core.build import TARGET, allowed, allowed_networks, build, check, locate
 from dfd.core.errors import DfdError
 from dfd.core.run_folder import compare_data
 from dfd.evaluation.protocol import Protocol
@@ -35,8 +35,22 @@ def check_settings(plain: Plain) -> None:
     if isinstance(epochs, int) and epochs < 1 and epochs != -1:
         raise DfdError(f"trainer.max_epochs={epochs}: expected 1 or more (-1: until it is stopped)")
     check(plain, allowed(plain["plugins"]))
+    _check_kinds(plain)
     check_teacher(plain)
     Protocol.of(plain["eval"])
+
+
+def _check_kinds(plain: Plain) -> None:
+    """Refuse a dataset whose loader cannot show what the network takes, before anything is downloaded or rendered."""
+    allow = allowed(plain["plugins"])
+    network = locate(plain["model"]["network"][TARGET], allowed_networks(plain["plugins"]), "network")
+    loader = locate(plain["data"]["loader"][TARGET], allow, "loader")
+    takes, gives = getattr(network, "kinds", ()), getattr(loader, "kinds", ())
+    if takes and gives and not set(takes) & set(gives):
+        raise DfdError(
+            f"model={plain['model']['name']} takes {' or '.join(takes)}, data={plain['data']['name']} gives "
+            f"{' or '.join(gives)}: choose another data= or model= (docs/README.md says which belong together)"
+        )
 
 
 def id_and_ood_data(plain: Plain, values: Mapping[str, Any]) -> IdOodData | None:

@@ -10,9 +10,10 @@ import torch
 from dfd.core.build import build
 from dfd.core.errors import DfdError
 from dfd.core.records import input_to_dict
+from dfd.core.run_folder import BUNDLE
 from dfd.export.bundle import _Whole, difference, export, write_graph
 from dfd.inference.engine import Engine
-from dfd.models.bundle import BUNDLE, GRAPH, OnnxDetector
+from dfd.models.bundle import GRAPH, OnnxDetector
 from dfd.models.checkpoint import load_network, read_card, save_network
 from dfd.models.meso import MesoInception4
 from tests.toys import is_detector, names, toy_model
@@ -90,10 +91,10 @@ def test_a_tampered_bundle_is_refused(run, tmp_path):
 
 
 def test_what_is_not_exported_is_said(tmp_path):
-    from dfd.models.unet import UNet
+    from dfd.models.unet import RestorationUnet
 
-    tree = {"_target_": "dfd.models.unet.UNet", "features": [4], "bottleneck": 8}
-    save_network(tmp_path / "a.ckpt", UNet(features=[4], bottleneck=8), tree)
+    tree = {"_target_": "dfd.models.unet.RestorationUnet", "features": [4], "bottleneck": 8, "size": 16}
+    save_network(tmp_path / "a.ckpt", RestorationUnet([4], 8, size=16), tree)
     with pytest.raises(DfdError, match="bundles hold detectors"):
         export(tmp_path / "a.ckpt")
     with pytest.raises(DfdError, match="precision=int4"):

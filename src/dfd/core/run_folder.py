@@ -11,25 +11,31 @@ from pathlib import Path
 from typing import Any
 
 from dfd.core.errors import DfdError
+from dfd.core.hub import DESCRIPTION, fetch, is_address
 from dfd.core.version_control import git
 
 log = logging.getLogger("dfd")
 
 CONFIG, FACTS, PATCH = "config.yaml", "facts.json", "uncommitted.patch"
 CHECKPOINTS = "checkpoints"
+BUNDLE = "bundle.json"  # of a run that was exported
 JOB_NAME = re.compile(r"\d+(-\d+)?")  # what process_group.job_name() returns
 TEST_ACCESSES = "test_touches.jsonl"  # in a run folder: every evaluation of a test split
 
 
 def find_checkpoint(run: Path) -> Path:
-    """Return the checkpoint file that a run folder, or a path to a file, stands for: the best, else the last."""
-    run = run.expanduser().absolute()
+    """Return the file that a run stands for: a path to a file, the best or last checkpoint of a folder, a bundle.
+
+    `hf://owner/name` is fetched.
+    """
+    run = fetch(str(run)) if is_address(str(run)) else run.expanduser().absolute()
     if run.is_file():
         return run
     if not run.is_dir():
         raise DfdError(f"no run at {run}: give a run folder (outputs/...) or a checkpoint file")
-    if (run / "bundle.json").is_file():
-        return run / "bundle.json"
+    for name in (BUNDLE, DESCRIPTION):
+        if (run / name).is_file():
+            return run / name
     for name in ("best.ckpt", "last.ckpt"):
         if (run / CHECKPOINTS / name).is_file():
             return run / CHECKPOINTS / name

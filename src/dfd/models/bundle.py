@@ -12,9 +12,10 @@ from torch import Tensor
 from dfd.core.card import Card
 from dfd.core.errors import DfdError
 from dfd.core.records import InputSpec, input_from_dict
+from dfd.core.run_folder import BUNDLE
 from dfd.models.base import Detector
 
-BUNDLE, GRAPH = "bundle.json", "model.onnx"
+GRAPH = "model.onnx"
 FORMAT = 1
 LARGEST = 4 * 2**20  # bytes of a bundle.json
 

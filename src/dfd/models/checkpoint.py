@@ -13,10 +13,12 @@ from torch import Tensor
 from dfd.core.build import TARGET, Allowed, allowed_networks, build, locate
 from dfd.core.card import Card
 from dfd.core.errors import DfdError
+from dfd.core.hub import DESCRIPTION
 from dfd.core.records import input_from_dict, input_to_dict
-from dfd.core.run_folder import find_checkpoint
+from dfd.core.run_folder import BUNDLE, find_checkpoint
 from dfd.models.base import Network
-from dfd.models.bundle import BUNDLE, read_bundle, read_description
+from dfd.models.bundle import read_bundle, read_description
+from dfd.models.published import read_published
 from dfd.models.tuning import loading
 from dfd.models.untrusted import (
     LEFT_OUT,
@@ -46,6 +48,9 @@ class Loaded:
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint of ours without running code from it; any other file is named in the error."""
+    if path.name == DESCRIPTION:
+        card, state = read_published(path)
+        return {CARD: plain_values(card, path), "state_dict": {f"{PREFIX}{key}": value for key, value in state.items()}}
     checkpoint = read_archive(path)
     if CARD not in checkpoint:
         names = ", ".join(str(name)[:40] for name in list(checkpoint)[:3]) or "nothing"

@@ -26,7 +26,7 @@ from dfd.evaluation.versus import Versus, versus
 EXAMPLES = """examples:
   dfd-report outputs/ffpp_meso_20260101-120000       one run: its table, and where its report is
   dfd-report outputs/** --output board               every run: a sortable page, CSV, Markdown, LaTeX, JSON
-  dfd-report outputs/* --rewrite                     make every report anew from its prediction table
+  dfd-report outputs/* --rewrite                     rebuild every report from its prediction table
   dfd-report predictions.csv labels.csv              anybody's predictions, joined with labels by name
   dfd-report ours.csv theirs.csv labels.csv          two detectors on the same videos: who is better, and is it sure
   dfd-report submission.csv labels.csv --eval dfdc   a DFDC submission by its own protocol
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, help="folder for pages and tables")
     parser.add_argument("--eval", help="a protocol of configs/eval (default: each run's own; video for files)")
     parser.add_argument("--format", default="csv,latex,markdown,json", help="what files are exported as, into --output")
-    parser.add_argument("--rewrite", action="store_true", help="write metrics.json and the reports of runs anew")
+    parser.add_argument("--rewrite", action="store_true", help="write metrics.json and the reports of runs again")
     parser.add_argument("--threshold", type=float, help="of the accuracy (default: the protocol's)")
     parser.add_argument("--resamples", type=int, help="of the bootstrap (default: the protocol's)")
     parser.add_argument("--segments", action="store_true", help="proposals of forged stretches; the last file is true")
@@ -139,7 +139,7 @@ def _runs(folders: Sequence[Path], options: argparse.Namespace, console: Console
     if changes and not options.rewrite:
         raise DfdError(
             f"{', '.join(changes)} would not change the numbers of runs, which lie in their folders: add --rewrite to "
-            "make them anew"
+            "compute them again"
         )
     evaluations = compare.find(folders)
     if options.rewrite:

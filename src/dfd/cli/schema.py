@@ -58,7 +58,7 @@ class Corruption:
 
 @dataclass
 class Ood:
-    """How what is strange is told from what is known."""
+    """How what is unknown is told apart from what is known."""
 
     id_kept: float = 0.95  # the share of known validation videos that a threshold lets pass
     fit_limit: int = 5000  # training videos that detectors are fitted on
@@ -167,7 +167,7 @@ class Predict(Root):
     input: Any = MISSING  # a video, an image, a folder, a pattern; or a list of them
     output: str | None = None  # null: <run>/predict/<date>
     threshold: float | None = None  # null: what the run's validation chose, else 0.5
-    ood: str | None = None  # an out-of-distribution detector that eval.py posthoc=[...] fitted: strange: inconclusive
+    ood: str | None = None  # an OOD detector that posthoc=[...] fitted: what it rejects is inconclusive
     frames: int | None = None  # looked at per video, for image networks; null: as in the run's evaluation
     faces: int = 1  # at most so many people of a video
     strategy: str | None = None  # mean | confident | max | tracks (most suspect person) ...; null: as validation pooled

@@ -24,7 +24,7 @@ class ShownCrops:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-            if os.pread(self._file, HEADER, 0) != stamp:  # new, or of a container that was made anew
+            if os.pread(self._file, HEADER, 0) != stamp:  # new, or of a container that was rebuilt
                 os.truncate(self._file, 0)
                 os.pwrite(self._file, stamp, 0)
         except OSError as error:

@@ -1,7 +1,7 @@
 """What happens to media before a detector sees them: the field's seven perturbations, and what the web does.
 
 Everything works on full frames (H, W, 3) RGB uint8, before faces are cut out, since block counts, blur and codecs
-depend on the frame's size. Levels run from 1 to 5. What is random is drawn anew per frame from a generator that only
+depend on the frame's size. Levels run from 1 to 5. What is random is redrawn per frame from a generator that only
 the video, the kind and the level decide.
 """
 

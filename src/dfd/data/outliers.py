@@ -1,4 +1,4 @@
-"""Pictures that are strange on purpose: corruptions, pseudo-forgeries, and the benign changes that must not be strange.
+"""Synthetic outliers: corruptions, pseudo-forgeries, and the benign changes that must not be rejected.
 
 A record is asked for in changed form by its method, `synthetic/<kind>`. What is drawn depends on the record (and, in
 training, on the visit) alone: never on order, worker or process.
@@ -159,7 +159,7 @@ def _spectrum(frames: np.ndarray, generator: np.random.Generator, partner: np.nd
 
 
 def _shuffle(frames: np.ndarray, generator: np.random.Generator, partner: np.ndarray) -> np.ndarray:
-    """Deal the tiles of a grid anew."""
+    """Shuffle the tiles of a grid."""
     parts = int(generator.integers(2, 5))
     rows, columns = (np.array_split(np.arange(side // parts * parts), parts) for side in frames.shape[1:3])
     tiles = [np.ix_(np.arange(len(frames)), row, column) for row in rows for column in columns]

@@ -303,7 +303,7 @@ def _stream(container: av.container.InputContainer, path: Path) -> av.VideoStrea
         raise BadVideo(f"{path} holds no video stream", "not_a_video")
     stream = container.streams.video[0]
     if stream.codec_context is None:
-        raise BadVideo(f"{path} is coded in a way that this build of PyAV cannot decode: code it anew", "no_decoder")
+        raise BadVideo(f"{path} is coded in a way that this build of PyAV cannot decode: encode it again", "no_decoder")
     stream.codec_context.thread_count = 1  # work is spread over videos, not within one
     _refuse_large(path, stream.codec_context.width, stream.codec_context.height)
     return stream

@@ -60,7 +60,7 @@ class Role:
 
 
 def make_roles(data: IdOodData, network: Detector, options: Mapping[str, Any]) -> dict[str, Role]:
-    """Return who is fitted on, tuned on, tested on, changed in benign ways, and strange."""
+    """Return who is fitted on, tuned on, tested on, changed in benign ways, and out of distribution."""
     known = data.id.manifest
     train, val, test = (known.split(split) for split in ("train", "val", "test"))
     picked = np.unique(np.linspace(0, len(train) - 1, min(options["fit_limit"], len(train))).astype(int))
@@ -201,7 +201,7 @@ def _by_video(bank: FeatureBank, scores: np.ndarray) -> np.ndarray:
 def extreme_views(
     network: Detector, roles: Mapping[str, Role], banks: Banks, lead: Fitted, count: int = 6
 ) -> dict[str, list[dict[str, Any]]]:
-    """Return the least and the most strange views, with what was not reconstructed, for the report."""
+    """Return the views nearest to and farthest from what is known, with what was not reconstructed, for the report."""
     scores = {name: score(lead, banks[name]) for name in ("test", "ood")}
     places = [(value, name, row) for name, values in scores.items() for row, value in enumerate(values)]
     places.sort(key=lambda place: place[0])

@@ -111,7 +111,7 @@ def _write(
     for row in np.flatnonzero(table["valid"]):
         frame = int(table["frame"][row])
         if frame not in frames:
-            raise DfdError(f"{record.dataset}/{record.id}: frame {frame} was lost when the video was coded anew")
+            raise DfdError(f"{record.dataset}/{record.id}: frame {frame} was lost when the video was re-encoded")
         scale = 1.0 if width is None else frames[frame].shape[1] / width
         images[int(row)] = cut(frames[frame], boxes[row] * scale, size)
     write_crops(path, Crops(table, images))

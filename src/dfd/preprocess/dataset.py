@@ -236,7 +236,7 @@ def _place(data: Mapping[str, Any], name: str, root: Path, sample: bool) -> str:
 def shuffled(manifest: Manifest, seed: int) -> Manifest:
     """Return a manifest whose train and val labels say nothing: what is learned from it must be worth nothing.
 
-    Labels are drawn anew within each split and class, the same share of fakes in both, so that no chance imbalance
+    Labels are redrawn within each split and class, the same share of fakes in both, so that no chance imbalance
     between the true classes is left to be learned. Who is called fake has the forged stretches of a random fake. The
     test split keeps its labels.
     """

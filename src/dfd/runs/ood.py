@@ -1,4 +1,4 @@
-"""Out of distribution: what is known and what is strange for a run, every detector fitted, scored and reported."""
+"""Out of distribution: what a run knows and what it does not, every detector fitted, scored and reported."""
 
 import time
 from collections import Counter
@@ -57,7 +57,7 @@ def chosen_detectors(posthoc: Any, options: Mapping[str, Any]) -> list[str]:
 
 
 def report_ood(loaded: "Loaded", data: "IdOodData", task: OodTask) -> float:
-    """Fit, tune, score and report detectors on a run; return the AUROC of the lead against everything strange."""
+    """Fit, tune, score and report detectors on a run; return the AUROC of the lead against all that is unknown."""
     from dfd.evaluation.ood.report import ood_table, write_ood_report
     from dfd.inference.observe import linear_head
     from dfd.inference.ood import (

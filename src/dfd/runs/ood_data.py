@@ -1,4 +1,4 @@
-"""What is known to a run, and what may be shown to it as strange: another dataset, or what was left out of its own."""
+"""What is known to a run, and what may be shown to it as unknown: another dataset, or what was left out of its own."""
 
 import inspect
 import logging
@@ -64,7 +64,7 @@ def part_of(whole: Mapping[str, Any], part: str, allow: Allowed) -> dict[str, An
 def outliers_for(prepared: Prepared, plain: Mapping[str, Any], data_dir: Path, allow: Allowed) -> Prepared:
     """Return what an abnormality module trains on: known records (0) and outliers (1), synthetic and of other sources.
 
-    The test split is left out: nothing strange that is tested on may be seen.
+    The test split is left out: nothing out of distribution that is tested on may be seen.
     """
     from dfd.data.outliers import outliers_of
 

@@ -77,7 +77,7 @@ def _history(folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _copy_operating(run: Path | None, checkpoint: Path, folder: Path) -> None:
-    """Keep what validation decided with the evaluation, so that its report can be made anew."""
+    """Keep what validation decided with the evaluation, so that its report can be rebuilt."""
     operating = None if run is None else operating_point_of(run, checkpoint)
     if operating is not None:
         operating.write(folder)

@@ -27,7 +27,7 @@ Part = Literal["id", "outliers", "ood", "all"]
 
 
 class Scenario(NamedTuple):
-    """Generators of the detector's own task, and those that it must find strange."""
+    """Generators of the detector's own task, and those that are out of distribution."""
 
     id: tuple[str, ...]
     ood: tuple[str, ...]

@@ -46,10 +46,10 @@ def index(
     sets: Sequence[str] | None = None,
     part: Literal["id", "ood", "all"] = "id",
 ) -> Iterator[Record]:
-    """Yield CIFAR-10 (a method per class), or the strange sets (a method per set).
+    """Yield CIFAR-10 (a method per class), or the out-of-distribution sets (a method per set).
 
     "openood" takes a tenth of the test set for validation, "thesis" a tenth of the training set. `sets` replaces the
-    variant's strange sets.
+    variant's out-of-distribution sets.
     """
     root = Path(root)
     if part in ("id", "all"):

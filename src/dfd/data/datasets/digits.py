@@ -1,6 +1,6 @@
 """The handwritten digits that come with scikit-learn (Alpaydin and Kaynak 1998): a benchmark without a download.
 
-Some digits are known, the others are strange, and so are known ones that were changed.
+Some digits are known, the others are unknown (out of distribution), and so are known ones that were changed.
 """
 
 import zlib
@@ -34,12 +34,12 @@ def index(
     corrupted: Sequence[str] = ("strong_noise", "rotated_noise"),
     part: Literal["id", "ood", "all"] = "id",
 ) -> Iterator[Record]:
-    """Yield known digits (half train, a tenth val, the rest test) or strange ones: other digits and corrupted ones."""
+    """Yield known digits (half train, a tenth val, the rest test) or unknown ones: other digits and corrupted ones."""
     if not set(known) <= set(range(10)) or len(set(known)) < 2:
         raise DfdError(f"data.index.known={list(known)}: name at least two digits of 0 to 9")
     paths = sorted(Path(root).glob("[0-9]/*.png"))
     if not paths:
-        raise DfdError(f"no digits in {root}: delete the folder and they are written anew")
+        raise DfdError(f"no digits in {root}: delete the folder and they are written again")
     records = [_record(path) for path in paths]
     inside = [record for record in records if int(record.method) in known]
     if part != "ood":

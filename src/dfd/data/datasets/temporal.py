@@ -21,6 +21,6 @@ def index(root: Path) -> Iterator[Record]:
             for method in ("real", "Jumping"):
                 video = Path(root) / method / f"{name}.mp4"
                 if not video.is_file():
-                    raise DfdError(f"{video} is missing: delete {root} and it is rendered anew")
+                    raise DfdError(f"{video} is missing: delete {root} and it is rendered again")
                 label, original = (REAL, None) if method == "real" else (FAKE, f"real/{name}")
                 yield Record(f"{method}/{name}", "temporal", split, label, str(video), name, method, original)

@@ -84,7 +84,7 @@ def faceswap(random: np.random.Generator, strength: float) -> Forgery:
 
 
 def neuraltextures(random: np.random.Generator, strength: float) -> Forgery:
-    """Only the mouth is rendered anew, saying something else, from a texture with too little detail."""
+    """Only the mouth is re-rendered, saying something else, from a texture with too little detail."""
     shift = int(random.integers(8, 25))
     shrink = 1 / (1 + random.uniform(0.9, 1.6) * strength)
 
@@ -100,7 +100,7 @@ def neuraltextures(random: np.random.Generator, strength: float) -> Forgery:
 
 
 def relipped(random: np.random.Generator, strength: float, said: Motion, swap: Forgery | None = None) -> Forgery:
-    """The mouth is rendered anew to say what `said` says, after an optional swap of the face: what Wav2Lip does."""
+    """The mouth is re-rendered to say what `said` says, after an optional swap of the face: what Wav2Lip does."""
     shrink = 1 / (1 + random.uniform(0.4, 0.8) * strength)
 
     def forge(shot: Shot) -> np.ndarray:

@@ -10,9 +10,9 @@ SHOWN = 6  # clips of a kind
 WORDS = {
     "real": "Real: the mouth follows the voice.",
     "RVFA": "Another voice, with other words, over real lips (RVFA).",
-    "FVRA-WL": "Lips rendered anew for somebody else's speech: a little late, and smeared (FVRA, as Wav2Lip).",
+    "FVRA-WL": "Lips re-rendered for somebody else's speech: a little late, and smeared (FVRA, as Wav2Lip).",
     "FVFA-WL": "The same for a cloned voice (FVFA).",
-    "FVFA-FS": "A swapped face with lips rendered anew, and a cloned voice (FVFA).",
+    "FVFA-FS": "A swapped face with lips re-rendered, and a cloned voice (FVFA).",
     "FVFA-GAN": "The same with a softer swap (FVFA).",
     "offset": "Innocent: the sound is up to three frames early or late throughout.",
     "recoded": "Innocent: the sound went through another codec before.",

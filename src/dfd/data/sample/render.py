@@ -30,7 +30,7 @@ from dfd.data.sample.tempo import PERIOD, TEMPORAL, hunting
 
 log = logging.getLogger(__name__)
 
-VERSION = 5  # of the drawings: raise it when they change, and cached samples are rendered anew
+VERSION = 5  # of the drawings: raise it when they change, and cached samples are rendered again
 SIZES = {"ffpp": 56, "celebdf": 30, "dfdc": 30, "temporal": 112}  # identities
 STREAMS = {"ffpp": 1, "celebdf": 2, "dfdc": 3, "temporal": 4}  # so that no identity of one is in the other
 

@@ -1,8 +1,8 @@
 """The sample of FakeAVCeleb: heads that talk, in its official layout, and innocent clips that look suspicious.
 
 Every person has a real clip. People who are tested also have a clip of each category: another voice over real lips
-(RVFA), lips that are rendered anew for another speech (FVRA, a little late and smeared, as Wav2Lip does it), the same
-for a cloned voice (FVFA), and a swapped face whose lips are rendered anew. Some of those who are trained on have one
+(RVFA), lips that are re-rendered for another speech (FVRA, a little late and smeared, as Wav2Lip does it), the same
+for a cloned voice (FVFA), and a swapped face whose lips are re-rendered. Some of those who are trained on have one
 too, so that detectors which learn from labels find both classes.
 """
 

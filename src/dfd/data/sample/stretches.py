@@ -1,7 +1,7 @@
 """Stand-ins for LAV-DF and TVIL: clips in which a word or two is replaced, or an object removed for a while.
 
 LAV-DF: drawn people say random words in a room with its own noise. A word or two is said again by an imitation of their
-voice, or their lips are rendered anew for other words, or both; every real clip has one fake of each kind. TVIL: an
+voice, or their lips are re-rendered for other words, or both; every real clip has one fake of each kind. TVIL: an
 object that crosses the picture is inpainted away for a while. People, and so clips, stand in one split only.
 """
 
@@ -171,7 +171,7 @@ def _relipped(
     forged: Sequence[tuple[float, float]],
     random: np.random.Generator,
 ) -> list[np.ndarray]:
-    """Render the mouth anew, for other words, in the frames that are shown while they are said."""
+    """Re-render the mouth, for other words, in the frames that are shown while they are said."""
     forge = relipped(random, float(random.uniform(1.2, 1.8)), other)
     moments = (np.arange(len(frames)) + 0.5) / FPS
     touched = np.zeros(len(frames), bool)

@@ -1,7 +1,7 @@
 """A forgery that no single frame gives away: each frame is one that a real video could hold, only not there.
 
 The camera's white balance hunts: in a real video it drifts from cold to warm and snaps back. In a forgery it is drawn
-anew for every frame. A frame by itself has the same distribution in both; files are coded frame by frame at a constant
+for every frame. A frame by itself has the same distribution in both; files are coded frame by frame at a constant
 quantiser, so that coding does not tell either.
 """
 
@@ -25,7 +25,7 @@ def hunting(scene: Scene, phase: float) -> Scene:
 
 
 def jumping(random: np.random.Generator, strength: float) -> Forgery:
-    """The footage of the target under a white balance that is drawn anew for every frame."""
+    """The footage of the target under a white balance that is redrawn for every frame."""
 
     def forge(shot: Shot) -> np.ndarray:
         picture = compose(shot.scene, draw_face(shot.target, shot.motion, shot.index), shot.motion, shot.index)

@@ -126,7 +126,8 @@ def _from_efficientnet_pytorch(state: Mapping[str, Tensor], architecture: str) -
     `_bn1` and `_bn2` mean other norms in the first stage, which expands nothing, so shapes alone would not tell.
     """
     with torch.device("meta"):
-        stages = [len(stage) for stage in timm.create_model(architecture).blocks]  # type: ignore[arg-type, union-attr]
+        blocks: Any = timm.create_model(architecture).blocks
+    stages = [len(stage) for stage in blocks]
     places = [(stage, place) for stage, count in enumerate(stages) for place in range(count)]
     ends = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2"}
     both = {"_depthwise_conv": "conv_dw", "_se_reduce": "se.conv_reduce", "_se_expand": "se.conv_expand"}

@@ -10,7 +10,7 @@ from pytorch_lightning.loggers import Logger, TensorBoardLogger
 
 def log_picture(logger: Logger, name: str, picture: np.ndarray, step: int) -> None:
     """Log an RGB picture (H, W, 3) uint8 under a name such as val/curves."""
-    experiment: Any = logger.experiment
+    experiment: Any = getattr(logger, "experiment", None)
     kind = type(logger).__name__
     if isinstance(logger, TensorBoardLogger):
         experiment.add_image(name, picture, step, dataformats="HWC")

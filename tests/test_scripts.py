@@ -1,6 +1,5 @@
 """Scripts at the command line."""
 
-import argparse
 import importlib.util
 import json
 import os
@@ -12,12 +11,8 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
-import torch
 
 from dfd.core.errors import DfdError
-from dfd.models.checkpoint import load_network
-from dfd.models.tall import Tall
-from dfd.models.tall_weights import to_official
 
 ROOT = Path(__file__).parents[1]
 
@@ -71,51 +66,6 @@ def test_leave_one_out_goes_on_with_what_was_killed_and_leaves_alone_what_is_don
     module.leave_out("a", ["a", "b"], "ffpp", tmp_path, given)
     assert "ckpt_path=last" not in called[5]
     assert not (run / "checkpoints").exists()
-
-
-def test_convert_weights_never_writes_over_the_original(tmp_path):
-    given = argparse.Namespace(file=tmp_path / "x.ckpt", output=None)
-    target = script("convert_weights").target
-    with pytest.raises(DfdError, match="would be written over itself"):
-        target(given, given.file.with_suffix(".ckpt"))
-    assert target(given, tmp_path / "y.ckpt") == tmp_path / "y.ckpt"
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (None, "no file at"),
-        ("", "it needs filename and label"),
-        ("video,score\na.mp4,0.5\n", "has the columns video, score"),
-        ("filename,label\na.mp4,FAKE\n", "line 2: could not convert"),
-        ("filename,label\na.mp4\n", "line 2: "),
-    ],
-)
-def test_scores_that_cannot_be_read_are_said(tmp_path, text, message):
-    if text is not None:
-        (tmp_path / "submission.csv").write_text(text)
-    with pytest.raises(DfdError, match=message):
-        script("convert_weights").read_scores(tmp_path / "submission.csv")
-
-
-@pytest.mark.slow
-def test_convert_weights_of_tall(tmp_path):
-    official = to_official(Tall("tiny", pretrained=False))
-    torch.save({"model": official, "args": argparse.Namespace(lr=1)}, tmp_path / "official.pth")
-    done = run("convert_weights.py", "tall", tmp_path / "official.pth")
-    assert done.returncode == 0, done.stderr
-    loaded = load_network(tmp_path / "official.ckpt")
-    assert torch.equal(loaded.network.state_dict()["head.weight"], official["head.weight"])
-    assert loaded.card.crops["size"] > 0
-
-
-@pytest.mark.slow
-def test_convert_weights_says_what_is_wrong(tmp_path):
-    torch.save({"conv.weight": torch.zeros(1)}, tmp_path / "x.pth")
-    done = run("convert_weights.py", "tall", tmp_path / "x.pth")
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: ")
-    assert "does not hold a TALL" in done.stderr
 
 
 @pytest.mark.slow

@@ -43,7 +43,7 @@ def one_job(word: str) -> str | None:
 
 def composed(root: str, words: list[str]) -> None:
     sweep = "-m" in words
-    given = [word for word in words if word not in ("-m", "...") and not word.startswith("--")]
+    given = [word for word in words if word != "-m" and not word.endswith("...") and not word.startswith("--")]
     if sweep:
         given = [job for word in given if (job := one_job(word)) is not None]
     data = next((word for word in given if word.startswith("data=[")), None)

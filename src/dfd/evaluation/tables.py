@@ -20,14 +20,14 @@ FAKE = "fake"  # the method of a table that names none
 
 
 def rows(evaluation: Evaluation) -> Iterator[tuple[str, Numbers]]:
-    """Yield the rows of the headline table: levels, methods and baselines."""
+    """Yield the rows of the headline table: the protocol's level, its methods, the other levels, baselines."""
     yield evaluation.noun, evaluation.video
+    if list(evaluation.methods) != [FAKE]:  # methods that nobody named would repeat the row above
+        yield from ((f"  {method}", numbers) for method, numbers in evaluation.methods.items())
     if evaluation.track:
         yield "person", evaluation.track
     if evaluation.noun == "video":
         yield ("clip" if evaluation.clips else "frame"), evaluation.frame
-    if list(evaluation.methods) != [FAKE]:  # methods that nobody named would repeat the row above
-        yield from ((f"  {method}", numbers) for method, numbers in evaluation.methods.items())
     yield from evaluation.baselines.items()
 
 

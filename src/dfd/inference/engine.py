@@ -216,7 +216,7 @@ def _member(loaded: Loaded, device: torch.device, frames: int | None, faces: int
             f"{loaded.path} measures delays between lips and voice and does not judge: train a detector over it, "
             f"model=av_anomaly model.base={run_of(loaded.path)}"
         )
-    network = loaded.network.to(device)
+    network = cast(Detector, loaded.network.folded()).to(device)
     lay_out(network, device)
     return Member(network, loaded.card, ViewOptions.of(loaded.card, network.input, frames, faces), loaded.path)
 

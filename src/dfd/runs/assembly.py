@@ -84,7 +84,10 @@ def make_trainer(plain: Plain, launcher: str = "", watched: PruningCallback | No
     """Build the trainer; `launcher` is that of the sweep's jobs, `watched` reports to a search."""
     allow = allowed(plain["plugins"])
     nodes = {"callbacks": plain["callbacks"] or {}, "logger": plain["logger"] or {}}
-    built = {key: [build(node, allow, key) for node in named.values() if node] for key, named in nodes.items()}
+    try:
+        built = {key: [build(node, allow, key) for node in named.values() if node] for key, named in nodes.items()}
+    except ModuleNotFoundError as error:  # a logger's client, which Lightning does not bring
+        raise DfdError(f"{error}: install it, or choose another logger=") from error
     trainer = build(plain["trainer"], allow, "trainer", **built)
     starts_others = trainer.strategy.launcher is not None and trainer.num_devices > 1
     if starts_others and launcher.endswith(".BasicLauncher"):

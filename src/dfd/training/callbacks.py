@@ -1,4 +1,4 @@
-"""Callbacks of our own: a graceful stop, the history of a run, averaged weights, figures for TensorBoard."""
+"""Callbacks of our own: a graceful stop, the history of a run, averaged weights, figures for its loggers."""
 
 import logging
 import os
@@ -12,13 +12,13 @@ import numpy as np
 import pandas as pd
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.loggers import TensorBoardLogger
 
 from dfd.core.errors import DfdError, Stopped
 from dfd.metrics.pooling import pool
 from dfd.metrics.ranking import pr_curve, roc_curve
 from dfd.models.explain import can_be_explained
 from dfd.training.evidence import evidence_picture
+from dfd.training.figures import log_picture, side_by_side
 from dfd.training.scoring import ViewScoring
 from dfd.training.sharding import Sharded
 
@@ -166,8 +166,11 @@ class Ema(pl.callbacks.WeightAveraging):
         super().setup(trainer, pl_module, stage)
 
 
-class TensorBoardFigures(pl.Callback):
-    """ROC and PR curves, the most wrong faces, and what drove the scores of some of them, after every validation."""
+class Figures(pl.Callback):
+    """Pictures for whatever logger there is, after every validation.
+
+    ROC and PR curves, the most wrong faces, and what drove the scores of some of them.
+    """
 
     def __init__(self, faces: int = 16, explained: int = 2) -> None:
         self.faces = faces
@@ -175,13 +178,9 @@ class TensorBoardFigures(pl.Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draw what the objective has just scored."""
-        boards = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
-        if (
-            not boards
-            or trainer.sanity_checking
-            or not trainer.is_global_zero
-            or not isinstance(pl_module, ViewScoring)
-        ):
+        if not trainer.loggers or trainer.sanity_checking or not trainer.is_global_zero:
+            return
+        if not isinstance(pl_module, ViewScoring):
             return
         rows = pl_module.rows["val"]
         labels, scores = pool(rows.video, rows.label, rows.score)
@@ -189,15 +188,18 @@ class TensorBoardFigures(pl.Callback):
         views = [trainer.datamodule.view("val", int(rows.video[i]), float(rows.t[i])) for i in wrong]  # type: ignore[attr-defined]
         whole = not isinstance(trainer.strategy, Sharded)  # else one process alone cannot run it
         some = views[: self.explained] if whole and can_be_explained(pl_module.network) else []
-        evidence = [evidence_picture(pl_module.network, frames) for frames in some]
-        for board in boards:
-            board.experiment.add_figure("val/curves", _curves(labels, scores), trainer.global_step)
-            board.experiment.add_images("val/most_wrong", np.stack([view[0] for view in views]), trainer.global_step)
-            for place, picture in enumerate(evidence):
-                board.experiment.add_image(f"val/evidence/{place}", picture, trainer.global_step)
+        evidence = [evidence_picture(pl_module.network, frames).transpose(1, 2, 0) for frames in some]
+        pictures = {"val/curves": _curves(labels, scores), "val/most_wrong": side_by_side([view[0] for view in views])}
+        pictures |= {f"val/evidence/{place}": picture for place, picture in enumerate(evidence)}
+        for logger in trainer.loggers:
+            for name, picture in pictures.items():
+                log_picture(logger, name, picture, trainer.global_step)
 
 
-def _curves(labels: np.ndarray, scores: np.ndarray) -> Any:
+TensorBoardFigures = Figures  # its name in configurations of dfd 0.1
+
+
+def _curves(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
     from matplotlib import pyplot
 
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(8, 4), layout="constrained")
@@ -207,4 +209,7 @@ def _curves(labels: np.ndarray, scores: np.ndarray) -> Any:
     precision, recall, _ = pr_curve(labels, scores)
     right.plot(recall, precision)
     right.set(xlabel="recall", ylabel="precision", title="PR", ylim=(0, 1.05))
-    return figure
+    figure.canvas.draw()
+    drawn = np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()  # type: ignore[attr-defined]
+    pyplot.close(figure)
+    return drawn

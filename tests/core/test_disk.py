@@ -30,13 +30,9 @@ def holder(folder, seconds):
 def test_a_full_disk_is_recognised_whoever_reports_it():
     assert is_full(OSError(errno.ENOSPC, "No space left on device", "x.ckpt"))
     assert is_full(RuntimeError("[enforce fail at inline_container.cc] PytorchStreamWriter failed writing file data/3"))
-    try:
-        try:
-            raise OSError(errno.EDQUOT, "quota")
-        except OSError as error:
-            raise ValueError("could not save") from error
-    except ValueError as wrapped:
-        assert is_full(wrapped)
+    wrapped = ValueError("could not save")
+    wrapped.__cause__ = OSError(errno.EDQUOT, "quota")
+    assert is_full(wrapped)
     assert not is_full(ValueError("another fault"))
 
 
@@ -49,9 +45,9 @@ def test_the_next_step_is_said_with_the_path():
 
 def test_a_second_process_is_refused_or_waits(tmp_path, caplog):
     first = holder(tmp_path, 2)
-    with pytest.raises(DfdError, match="another process is at work in .*: choose another name"):
-        with alone_in(tmp_path, otherwise="choose another name="):
-            pass
+    said = pytest.raises(DfdError, match=r"another process is at work in .*: choose another name")
+    with said, alone_in(tmp_path, otherwise="choose another name="):
+        pass
     with alone_in(tmp_path):
         assert first.wait(5) == 0
     assert "waiting for another process" in caplog.text

@@ -67,7 +67,7 @@ def test_other_settings_need_another_folder(files, tmp_path):
 
 def test_what_scripts_read():
     assert exit_status([{"verdict": "real"}]) == 0
-    assert exit_status([{"verdict": "real"}, {"verdict": "not judged"}]) == 12
+    assert exit_status([{"verdict": "real"}, {"verdict": "not judged"}]) == 3
     assert exit_status([{"verdict": "inconclusive"}, {"verdict": "not judged"}]) == 11
     assert exit_status([{"verdict": "inconclusive"}, {"verdict": "fake"}]) == 10
 

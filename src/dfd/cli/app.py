@@ -16,19 +16,17 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from dfd.cli.exits import INCOMPLETE, INTERRUPTED, REFUSED, leave
 from dfd.cli.invocation import Invocation
 from dfd.cli.messages import in_one_line
 from dfd.cli.schema import register
 from dfd.cli.sweeps.jobs import Taken, run_job
 from dfd.core.configs import config_dir
+from dfd.core.disk import in_words
 from dfd.core.errors import DfdError, Incomplete, Stopped
 from dfd.core.process_group import is_first
-from dfd.core.text import printable
 
 log = logging.getLogger("dfd")
-
-# exit statuses of every command; 0: all was done, 1: a fault of ours, with its traceback
-REFUSED, INCOMPLETE, INTERRUPTED = 2, 3, 130
 
 Task = Callable[[DictConfig, Invocation], Any]
 
@@ -76,6 +74,10 @@ def command(name: str, task: Task, other: Callable[[Sequence[str]], str | None] 
             _leave(f"{error}: leave a group out with ~group (no logger: ~logger callbacks.learning_rate=null)")
         except KeyboardInterrupt as stop:
             _leave(str(stop) or "interrupted", INTERRUPTED)
+        except OSError as error:
+            if not in_words(error):
+                raise
+            _leave(in_words(error))
 
     return main
 
@@ -131,9 +133,7 @@ def _quiet() -> None:
 
 
 def _leave(message: str, status: int = REFUSED) -> None:
-    word = "note" if status == INCOMPLETE else "error"
-    sys.stderr.write(f"{word}: {printable(message)}\n")
-    raise SystemExit(status)
+    raise SystemExit(leave(message, status))
 
 
 def _best_precision() -> str:

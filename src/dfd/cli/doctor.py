@@ -2,27 +2,19 @@
 
 import logging
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
+from dfd.cli.exits import INCOMPLETE, plain_command
 from dfd.core.errors import DfdError
 
 HELP = "dfd-doctor [run=outputs/demo ...]     look at Python, packages, device, decoder, disk, weights and cards\n"
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return 1 where something is wrong."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    if {"-h", "--help", "help"} & set(words):
-        print(HELP)  # noqa: T201
-        return 0
+@plain_command(HELP)
+def main(words: list[str]) -> int:
+    """Run the command; return INCOMPLETE where something is wrong."""
     logging.basicConfig(level=logging.ERROR)
-    try:
-        runs = [run for word in words for run in _runs(word)]
-    except DfdError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    return _show(runs)
+    return _show([run for word in words for run in _runs(word)])
 
 
 def _runs(word: str) -> list[str]:
@@ -44,7 +36,7 @@ def _show(runs: list[str]) -> int:
             Text(f"{found.state:8}", styles[found.state]), Text(f"{found.what}: {found.text}"), soft_wrap=True
         )
         worst = "error" if "error" in (found.state, worst) else worst
-    return 1 if worst == "error" else 0
+    return INCOMPLETE if worst == "error" else 0
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """dfd-eval: score datasets with a run's checkpoint and report."""
 
 import logging
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,8 @@ from dfd.cli.sample_banner import banner
 from dfd.cli.sweeps.summary import note_evaluations
 from dfd.core.build import allowed, allowed_networks, build, check
 from dfd.core.errors import DfdError, did_you_mean
+from dfd.core.locks import alone_in
+from dfd.core.process_group import is_first
 
 if TYPE_CHECKING:
     from dfd.models.checkpoint import Loaded
@@ -129,7 +132,8 @@ def _evaluate_dataset(cfg: DictConfig, subject: Subject, called: Invocation, of_
     validates = cfg.split == "val" and prepared.manifest.hash == card.manifest and known is not None
     options = {"corruption": plain["corruption"], "oracle": cfg.oracle, "data": data_cfg, "plugins": plain["plugins"]}
     arguments = (cfg.split, plain["eval"], plain["trainer"], facts, folder, known, validates, options)
-    return evaluator_of(network.input.kind).evaluate(Task(subject.loaded, data, prepared, *arguments))
+    with alone_in(folder) if is_first() else nullcontext():
+        return evaluator_of(network.input.kind).evaluate(Task(subject.loaded, data, prepared, *arguments))
 
 
 def _prepare(cfg: DictConfig, subject: Subject, called: Invocation) -> "tuple[Prepared, dict[str, Any]]":

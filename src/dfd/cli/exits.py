@@ -3,6 +3,7 @@
 import functools
 import sys
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from dfd.core.disk import in_words
 from dfd.core.errors import DfdError, Incomplete
@@ -11,7 +12,12 @@ from dfd.core.text import printable
 # 0: all that was asked for was done; 1: a fault of ours, with its traceback
 REFUSED, INCOMPLETE, INTERRUPTED = 2, 3, 130
 
-Command = Callable[[Sequence[str] | None], int]
+
+class Command(Protocol):
+    """A console command: of these words, or of those that were typed."""
+
+    def __call__(self, argv: Sequence[str] | None = None) -> int:
+        """Run it; return its exit status."""
 
 
 def plain_command(help_text: str | Callable[[], str]) -> Callable[[Callable[[list[str]], int]], Command]:

@@ -2,10 +2,10 @@
 
 import logging
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dfd.cli.exits import plain_command
 from dfd.cli.words import read_words
 from dfd.core.errors import DfdError
 
@@ -35,26 +35,19 @@ class Options:
     plugins: list[str] = field(default_factory=list)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@plain_command(HELP + (Options.__doc__ or ""))
+def main(words: list[str]) -> int:
     """Run the command; return its exit status."""
-    words = list(sys.argv[1:] if argv is None else argv)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("dfd").setLevel(logging.INFO)
-    if {"-h", "--help", "help"} & set(words):
-        print(HELP + (Options.__doc__ or ""))  # noqa: T201
-        return 0
-    try:
-        others, options = read_words(Options, words)
-        if others or options.run is None:
-            raise DfdError("say which run: dfd-export run=outputs/demo")
-        from dfd.core.build import allowed_networks
-        from dfd.export.bundle import export
+    others, options = read_words(Options, words)
+    if others or options.run is None:
+        raise DfdError("say which run: dfd-export run=outputs/demo")
+    from dfd.core.build import allowed_networks
+    from dfd.export.bundle import export
 
-        output = None if options.output is None else Path(options.output)
-        export(Path(options.run), output, options.precision, allowed_networks(options.plugins))  # type: ignore[arg-type]
-    except DfdError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
+    output = None if options.output is None else Path(options.output)
+    export(Path(options.run), output, options.precision, allowed_networks(options.plugins))  # type: ignore[arg-type]
     return 0
 
 

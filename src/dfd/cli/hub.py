@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dfd.cli.exits import plain_command
 from dfd.cli.words import read_words
 from dfd.core.errors import DfdError
 
@@ -33,19 +34,12 @@ class Options:
     plugins: list[str] = field(default_factory=list)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@plain_command(HELP + (Options.__doc__ or ""))
+def main(words: list[str]) -> int:
     """Run the command; return its exit status."""
-    words = list(sys.argv[1:] if argv is None else argv)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
-    if {"-h", "--help", "help"} & set(words):
-        print(HELP + (Options.__doc__ or ""))  # noqa: T201
-        return 0
-    try:
-        others, options = read_words(Options, words)
-        print(_run(others, options))  # noqa: T201
-    except DfdError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
+    others, options = read_words(Options, words)
+    print(_run(others, options))  # noqa: T201
     return 0
 
 

@@ -3,10 +3,10 @@
 import csv
 import logging
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dfd.cli.exits import INCOMPLETE, plain_command
 from dfd.cli.words import read_words
 from dfd.core.errors import DfdError
 
@@ -36,34 +36,27 @@ class Options:
     tolerance: float = 0.05
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit status."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    if not words or {"-h", "--help", "help"} & set(words):
-        print(HELP + _kinds() + "\n" + (Options.__doc__ or ""))  # noqa: T201
-        return 0 if words else 2
-    try:
-        others, options = read_words(Options, words)
-        if len(others) == 2 and others[0] == "dfdc-check":
-            return _check(Path(others[1]), options.tolerance)
-        if len(others) not in (2, 3):
-            raise DfdError("say what: dfd-import KIND FILE [OUTPUT]; --help lists the kinds")
-        from dfd.runs.importing import Choices, import_file
-
-        choices = Choices(options.ema, tuple(options.streams), options.length, options.current)
-        path = import_file(others[0], Path(others[1]), Path(others[2]) if len(others) == 3 else None, choices)
-    except DfdError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    print(f"wrote {path}: python eval.py run={path} data=...")  # noqa: T201
-    return 0
-
-
 def _kinds() -> str:
     from dfd.runs.importing import IMPORTERS
 
     return "\n".join(f"  {kind:14} {(function.__doc__ or '').splitlines()[0]}" for kind, function in IMPORTERS.items())
+
+
+@plain_command(lambda: HELP + _kinds() + "\n" + (Options.__doc__ or ""))
+def main(words: list[str]) -> int:
+    """Run the command; return its exit status."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    others, options = read_words(Options, words)
+    if len(others) == 2 and others[0] == "dfdc-check":
+        return _check(Path(others[1]), options.tolerance)
+    if len(others) not in (2, 3):
+        raise DfdError("say what: dfd-import KIND FILE [OUTPUT]; --help lists the kinds")
+    from dfd.runs.importing import Choices, import_file
+
+    choices = Choices(options.ema, tuple(options.streams), options.length, options.current)
+    path = import_file(others[0], Path(others[1]), Path(others[2]) if len(others) == 3 else None, choices)
+    print(f"wrote {path}: python eval.py run={path} data=...")  # noqa: T201
+    return 0
 
 
 def read_scores(path: Path) -> dict[str, float]:
@@ -89,7 +82,7 @@ def _check(submission: Path, tolerance: float) -> int:
     for name, (ours, published) in off.items():
         sys.stderr.write(f"{name}: {ours:.4f}, published {published:.4f}\n")
     print(f"{len(PUBLISHED) - len(off)} of {len(PUBLISHED)} videos within {tolerance:g}")  # noqa: T201
-    return 1 if off else 0
+    return INCOMPLETE if off else 0
 
 
 if __name__ == "__main__":

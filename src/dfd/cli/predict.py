@@ -15,9 +15,12 @@ from dfd.cli.app import command
 from dfd.cli.invocation import Invocation
 from dfd.core.build import allowed_networks
 from dfd.core.errors import DfdError, Incomplete
+from dfd.core.locks import alone_in
 from dfd.core.text import printable
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from dfd.inference.engine import Engine
     from dfd.inference.journal import Journal
     from dfd.inference.verdict import FileResult, Judging
@@ -31,11 +34,9 @@ ASKED = ("run", "threshold", "ood", "frames", "faces", "strategy", "explain")
 def predict(cfg: DictConfig, _: Invocation | None = None) -> float:
     """Judge every file, print a verdict for each, and write the tables; return the share judged fake."""
     from dfd.inference.engine import Engine
-    from dfd.inference.journal import judged_in_order, writable_folder
+    from dfd.inference.journal import judged_in_order
     from dfd.inference.media import media_files
-    from dfd.inference.results import write_results
     from dfd.inference.sandbox import Limits
-    from dfd.runs.talk_files import draw_talk, write_original_files
 
     files = media_files(_several(cfg.input))
     if finds_segments(cfg):
@@ -61,25 +62,35 @@ def predict(cfg: DictConfig, _: Invocation | None = None) -> float:
     journal, folder = _journal(cfg, engine)
     limits = Limits(cfg.seconds, int(cfg.memory * 2**30))
     judge = functools.partial(engine.judge_all, workers=cfg.workers, limits=limits)
-    results = _judge_all(judged_in_order(files, journal, judge), len(files))
-    show(results, engine.judging)
-    place = writable_folder(
-        folder, [Path.cwd() / "predict", Path(tempfile.gettempdir()) / f"dfd-predict-{os.getpid()}"]
-    )
-    verdicts = write_results(results, place)
-    draw_talk(results, place)
-    if cfg.original_files:
-        write_original_files(results, place)
-    journal.finish()
-    if place != folder:
-        log.warning("%s cannot be written (full or read-only): the tables are elsewhere", folder)
-    print_line(f"tables: {place}")
+    with alone_in(folder, otherwise="wait until it ends, or choose another output="):
+        results = _judge_all(judged_in_order(files, journal, judge), len(files))
+        show(results, engine.judging)
+        verdicts = _write(results, folder, cfg.original_files)
+        journal.finish()
     judged = sum(result.verdict != "not judged" for result in results)
     if not judged:
         raise DfdError(f"none of the {len(files)} file(s) could be judged: see the reasons above")
     if judged < len(files):
         raise Incomplete(f"{len(files) - judged} of {len(files)} files were not judged: see the reasons above")
     return float((verdicts["verdict"] == "fake").mean())
+
+
+def _write(results: "Sequence[FileResult]", folder: Path, original_files: bool) -> "pd.DataFrame":
+    """Write the tables where there is room, and say where; return the verdicts."""
+    from dfd.inference.journal import writable_folder
+    from dfd.inference.results import write_results
+    from dfd.runs.talk_files import draw_talk, write_original_files
+
+    elsewhere = [Path.cwd() / "predict", Path(tempfile.gettempdir()) / f"dfd-predict-{os.getpid()}"]
+    place = writable_folder(folder, elsewhere)
+    verdicts = write_results(results, place)
+    draw_talk(results, place)
+    if original_files:
+        write_original_files(results, place)
+    if place != folder:
+        log.warning("%s cannot be written (full or read-only): the tables are elsewhere", folder)
+    print_line(f"tables: {place}")
+    return verdicts
 
 
 def finds_segments(cfg: DictConfig) -> bool:

@@ -45,8 +45,8 @@ def _show(located: Sequence[Located], threshold: float, folder: Path) -> None:
         table.add_column(name, justify="right" if name == "score" else "left")
     for one in located:
         named = sorted((p for p in one.proposals if p.score >= threshold), key=lambda p: p.start)
-        told = ", ".join(f"{p.start:.2f}-{p.end:.2f} s ({p.stream}, {p.score:.2f})" for p in named) or "none"
-        table.add_row(str(one.path), f"{one.score:.3f}" if not one.reason else "-", one.reason or told)
+        segments = ", ".join(f"{p.start:.2f}-{p.end:.2f} s ({p.stream}, {p.score:.2f})" for p in named) or "none"
+        table.add_row(str(one.path), f"{one.score:.3f}" if not one.reason else "-", one.reason or segments)
     console = Console()
     console.print(table)
     console.print(f"tables and timelines: {folder}", soft_wrap=True)

@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from rich.console import Console
 from rich.progress import track
 
+from dfd.cli.exits import plain_command
 from dfd.core import predictions
 from dfd.core.errors import DfdError, did_you_mean
 from dfd.evaluation import compare
@@ -37,8 +38,16 @@ group (person or source video), dataset, t; any other column of few values becom
 """
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@plain_command(lambda: _parser().format_help())
+def main(words: list[str]) -> int:
     """Run the command; return its exit status."""
+    options = _parser().parse_args(words)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+    _report(options)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "dfd-report", description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -51,14 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--resamples", type=int, help="of the bootstrap (default: the protocol's)")
     parser.add_argument("--segments", action="store_true", help="proposals of forged stretches; the last file is true")
     parser.add_argument("--subset", help="of the annotations, with --segments: e.g. test")
-    options = parser.parse_args(argv)
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
-    try:
-        _report(options)
-    except DfdError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    return 0
+    return parser
 
 
 def preset(name: str) -> Protocol:

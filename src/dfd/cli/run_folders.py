@@ -3,6 +3,7 @@
 import logging
 import os
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from dfd.cli.invocation import Invocation
 from dfd.cli.recipe import differences, training_hash
 from dfd.core.card import Card
 from dfd.core.errors import DfdError
+from dfd.core.locks import alone_in
 from dfd.core.process_group import is_first, job_name
 from dfd.core.resources import environment
 from dfd.core.run_folder import CONFIG, command_line, newest
@@ -21,6 +23,7 @@ from dfd.preprocess.dataset import Prepared
 log = logging.getLogger("dfd")
 
 _LOG = "dfd-run"
+_held = ExitStack()  # the lock of the run folder: a process trains one run at a time
 _INHERITED = "DFD_RUN_DIR"  # processes that a DDP run starts write where the first one does
 
 
@@ -63,8 +66,11 @@ def _newest_alike(outputs: Path, prefix: str, cfg: DictConfig) -> Path:
 
 
 def open_folder(folder: Path, cfg: DictConfig) -> str:
-    """Make a run folder, log into it, and write the configuration as it really runs; return it as YAML."""
+    """Make a run folder for this process alone, log into it, and write its configuration; return that as YAML."""
     folder.mkdir(parents=True, exist_ok=True)
+    _held.close()  # that of the job before this one, in a sweep
+    if is_first():
+        _held.enter_context(alone_in(folder, otherwise="wait until it ends, or choose another name="))
     root = logging.getLogger()
     for handler in [handler for handler in root.handlers if handler.name == _LOG]:
         root.removeHandler(handler)  # that of the job before this one, in a sweep

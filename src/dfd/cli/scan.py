@@ -2,11 +2,12 @@
 
 import logging
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dfd.cli.exits import plain_command
 from dfd.cli.words import read_words
 from dfd.core.errors import DfdError
 
@@ -18,7 +19,7 @@ HELP = """dfd-scan FOLDER run=outputs/demo                   judge all videos an
 dfd-scan a.mp4 b.mp4 run=[outputs/a,outputs/b] out=results/friday      an ensemble, another folder
 
 The same command again goes on where it was stopped. Exit status: 0 all real, 10 at least one fake, 11 none fake and at
-least one inconclusive, 12 at least one that could not be judged and none of the former; 2 a mistake in the command.
+least one inconclusive, 3 at least one that could not be judged and none of the former; 2 a mistake in the command.
 
 """
 
@@ -50,24 +51,10 @@ class Options:
     restorer: str | None = None
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@plain_command(HELP + (Options.__doc__ or ""))
+def main(words: list[str]) -> int:
     """Run the command; return its exit status."""
-    words = list(sys.argv[1:] if argv is None else argv)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
-    if {"-h", "--help", "help"} & set(words):
-        print(HELP + (Options.__doc__ or ""))  # noqa: T201
-        return 0
-    try:
-        return _scan(words)
-    except DfdError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    except KeyboardInterrupt:
-        sys.stderr.write("stopped: the same command goes on\n")
-        return 130
-
-
-def _scan(words: Sequence[str]) -> int:
     inputs, options = read_words(Options, words)
     options = replace(options, deblur=options.deblur.lower())  # YAML reads true and false as booleans
     if not inputs or not options.run:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from dfd.cli.exits import plain_command
 from dfd.cli.words import read_words
 from dfd.core.errors import DfdError
 from dfd.serving.settings import Settings
@@ -36,23 +37,15 @@ class KeyOptions(Settings):
     bytes_a_day: int | None = None
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@plain_command(HELP + (Settings.__doc__ or ""))
+def main(words: list[str]) -> int:
     """Run the command; return its exit status."""
-    words = list(sys.argv[1:] if argv is None else argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("dfd").setLevel(logging.INFO)
-    if {"-h", "--help", "help"} & set(words):
-        print(HELP + (Settings.__doc__ or ""))  # noqa: T201
-        return 0
     try:
         return _run(words)
     except ModuleNotFoundError as error:
-        sys.stderr.write(f"error: {error}: the server's packages are an extra, pip install 'dfd[serve]'\n")
-    except DfdError as error:
-        sys.stderr.write(f"error: {error}\n")
-    except KeyboardInterrupt:
-        return 130
-    return 2
+        raise DfdError(f"{error}: the server's packages are an extra, pip install 'dfd[serve]'") from error
 
 
 def _run(words: Sequence[str]) -> int:

@@ -24,7 +24,19 @@ from dfd.evaluation.versus import Versus, corrected, versus
 log = logging.getLogger(__name__)
 
 SHOWN = ("run", "model", "seed", "dataset", "split", "protocol", "AUC", "AP", "EER", "frame AUC", "videos")
-SHORT = ("run", "model", "dataset", "AUC", "frame AUC")  # in the terminal, whose lines are short
+SHORT = ("AUC", "run", "model", "dataset", "frame AUC")  # in the terminal, whose lines are short
+SAID = (
+    "model",
+    "data",
+    "seed",
+    "name",
+    "run",
+    "run_dir",
+    "split",
+    "output",
+    "sweep",
+)  # overrides with columns, or none
+MOST_SETTINGS = 4  # columns of settings in which runs differ
 ONCE = ("home", "dataset", "split")  # of these a run has one evaluation, or several
 MOST_PAIRS = 45  # of runs on one dataset: nobody reads more
 
@@ -128,10 +140,18 @@ def comparison_table(table: pd.DataFrame) -> Table:
     """Return the comparison for the terminal."""
     shown = Table(title="Comparison", caption=_caption(table))
     for name in SHORT:
-        shown.add_column(name, justify="right" if "AUC" in name else "left", overflow="fold", no_wrap=name != "run")
+        shown.add_column(name, justify="right" if "AUC" in name else "left", overflow="fold")
     for _, row in table.iterrows():
         shown.add_row(*(str(row[name]) for name in SHORT))
     return shown
+
+
+def differing(table: pd.DataFrame) -> dict[str, list[str]]:
+    """Return the settings that were typed and in which runs differ, one value per row."""
+    typed = [dict(text.lstrip("+").partition("=")[::2] for text in row.split()) for row in table["overrides"]]
+    names = dict.fromkeys(name for row in typed for name in row if name not in SAID and not name.startswith("hydra"))
+    columns = {name: [row.get(name, "") for row in typed] for name in names}
+    return dict([(name, values) for name, values in columns.items() if len(set(values)) > 1][:MOST_SETTINGS])
 
 
 def write_comparison(
@@ -164,7 +184,13 @@ def _page(table: pd.DataFrame, seeds: pd.DataFrame, pairs: Sequence[Versus], not
         (name, table[table["sample"] == sample]) for name, sample in (("Real data", False), ("Rendered sample", True))
     ]
     boards = [
-        (name, bool(part["sample"].iloc[0]), [(row, number(row)) for row in part.to_dict("records")], matrix(part))
+        {
+            "name": name,
+            "sample": bool(part["sample"].iloc[0]),
+            "rows": [(row, number(row)) for row in part.to_dict("records")],
+            "settings": differing(part),
+            "matrix": matrix(part),
+        }
         for name, part in parts
         if len(part)
     ]

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 
 from dfd.evaluation.figures import Line, lines
-from dfd.evaluation.numbers import Number
+from dfd.evaluation.numbers import Number, donors_of
 from dfd.evaluation.protocol import Protocol, units_of
 from dfd.evaluation.tables import markdown_table
-from dfd.metrics.intervals import Scale, limits, spread
-from dfd.metrics.jackknife import can_err, left_out
+from dfd.metrics.intervals import Scale, crossed, limits, spread
+from dfd.metrics.jackknife import can_err, clusterings, left_out
 from dfd.metrics.measures import AUC
 from dfd.metrics.ranking import roc_auc
 
@@ -40,33 +40,56 @@ class Robustness:
 def robustness(
     clean: pd.DataFrame, corrupted: Mapping[tuple[str, int], pd.DataFrame], protocol: Protocol
 ) -> Robustness:
-    """Compare tables of the same videos; every condition leaves out the same groups in turn."""
+    """Compare tables of the same videos; every condition leaves out the same groups (and donors) in turn."""
     units = {name: units_of(table, protocol) for name, table in {(CLEAN, 0): clean, **corrupted}.items()}
-    names = np.unique(np.concatenate([part["group"].to_numpy(str) for part in units.values()]))
-    values, without = {}, {}
-    for name, part in units.items():
-        labels, scores, groups = (part[column].to_numpy() for column in ("label", "score", "group"))
-        values[name] = roc_auc(labels, scores)
-        member = np.searchsorted(names, groups.astype(str))
-        without[name] = left_out(AUC, labels, scores, member, len(names))["auc"]
+    values = {name: roc_auc(part["label"].to_numpy(), part["score"].to_numpy()) for name, part in units.items()}
+    without = _without(units)
     erring = can_err(*(units[CLEAN, 0][name].to_numpy() for name in ("label", "group")))["both"]
 
-    def number(value: float, without: np.ndarray, scale: Scale = "plain") -> Number:
-        return Number(value, *limits(value, spread(without), scale, protocol.confidence, erring))
+    def number(value: float, without: Sequence[np.ndarray], scale: Scale = "plain") -> Number:
+        by = [spread(each) for each in without]
+        found = by[0] if len(by) == 1 else crossed(*by)
+        return Number(value, *limits(value, found, scale, protocol.confidence, erring))
 
     kinds = list(dict.fromkeys(kind for kind, _ in corrupted))
     members = {kind: [name for name in corrupted if name[0] == kind] for kind in kinds}
-    by_kind = {kind: np.mean([without[name] for name in names], 0) for kind, names in members.items()}
+    by_kind = {kind: _mean([without[name] for name in names]) for kind, names in members.items()}
     of_kind = {kind: float(np.mean([values[name] for name in names])) for kind, names in members.items()}
-    mean, without_mean = float(np.mean(list(of_kind.values()))), np.mean(list(by_kind.values()), 0)
+    mean, without_mean = float(np.mean(list(of_kind.values()))), _mean(list(by_kind.values()))
+    lost = [clean - corrupted for clean, corrupted in zip(without[CLEAN, 0], without_mean, strict=True)]
     each = {name: number(values[name], without[name], "logit") for name in units}
     return Robustness(
         each[CLEAN, 0],
         {kind: {level: each[kind, level] for _, level in members[kind]} for kind in kinds},
         {kind: number(of_kind[kind], by_kind[kind]) for kind in kinds},
         number(mean, without_mean),
-        number(values[CLEAN, 0] - mean, without[CLEAN, 0] - without_mean),
+        number(values[CLEAN, 0] - mean, lost),
     )
+
+
+def _without(units: Mapping[tuple[str, int], pd.DataFrame]) -> dict[tuple[str, int], list[np.ndarray]]:
+    """Return the AUC of every table without each group in turn; with donors also without each donor and each pair."""
+    by = {name: clusterings(part["group"].to_numpy(str), donors_of(part)) for name, part in units.items()}
+    ways = min(len(each) for each in by.values())  # the clean videos alone would have donors, or none has
+    names = [np.unique(np.concatenate([each[way] for each in by.values()])) for way in range(ways)]
+    return {
+        name: [
+            left_out(
+                AUC,
+                part["label"].to_numpy(),
+                part["score"].to_numpy(),
+                np.searchsorted(names[way], by[name][way]),
+                len(names[way]),
+            )["auc"]
+            for way in range(ways)
+        ]
+        for name, part in units.items()
+    }
+
+
+def _mean(several: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
+    """Return the mean over conditions of what was computed without each group, for every way of grouping."""
+    return [np.mean(each, 0) for each in zip(*several, strict=True)]
 
 
 def curves(found: Robustness) -> list[tuple[str, str]]:

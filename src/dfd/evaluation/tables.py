@@ -56,10 +56,10 @@ def evaluation_table(evaluation: Evaluation, title: str) -> Table:
     """Return a table for the terminal: the metrics that the protocol puts first."""
     below = [counted(evaluation), intervals_caption(evaluation), *evaluation.notes]
     table = Table(title=title, caption="\n".join(below))
-    table.add_column("level", no_wrap=True)
+    table.add_column("level", overflow="fold")
     shown = evaluation.protocol.headline
     for name in shown:
-        table.add_column(NAMES[name], justify="right", no_wrap=True)
+        table.add_column(NAMES[name], justify="right", overflow="fold")  # a narrow terminal breaks numbers, cuts none
     for level, numbers in rows(evaluation):
         if level in evaluation.baselines and level == "chance":
             continue  # the terminal has no room for it

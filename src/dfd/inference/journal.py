@@ -61,9 +61,9 @@ class Journal:
             return
         for line in lines:  # the last one may be cut
             try:
-                told = json.loads(line)
-                if told["key"] == self.key:
-                    yield told["file"], _result(told["result"])
+                entry = json.loads(line)
+                if entry["key"] == self.key:
+                    yield entry["file"], _result(entry["result"])
             except (ValueError, KeyError, TypeError):
                 continue
 
@@ -115,11 +115,11 @@ def _plain(result: FileResult) -> dict[str, Any]:
             "path": str(result.path), "views": views}  # fmt: skip
 
 
-def _result(told: dict[str, Any]) -> FileResult:
+def _result(entry: dict[str, Any]) -> FileResult:
     kinds = {"t": float, "score": float, "track": int}
     views = []
-    for row in told["views"]:
+    for row in entry["views"]:
         windows = None if row.get("windows") is None else pd.DataFrame(row["windows"])
         arrays: dict[str, Any] = {name: np.array(row[name], kinds[name]) for name in ARRAYS}
         views.append(ViewScores(**{**row, **arrays, "windows": windows}))
-    return FileResult(**{**told, "path": Path(told["path"]), "views": views})
+    return FileResult(**{**entry, "path": Path(entry["path"]), "views": views})

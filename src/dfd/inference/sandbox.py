@@ -191,14 +191,14 @@ class _Worker:
 
     def _exchange(self, path: Path, answer: type[Answer]) -> list[Answer]:
         self._pipe.send_bytes(os.fsencode(path))
-        told = json.loads(self._pipe.recv_bytes(2**24))
-        if told["error"] is not None:
-            message, reason = (str(part) for part in told["error"])
+        reply = json.loads(self._pipe.recv_bytes(2**24))
+        if reply["error"] is not None:
+            message, reason = (str(part) for part in reply["error"])
             if reason == OUT_OF_MEMORY:
                 self.end()  # what it could not free is not the next file's
             raise OverLimit(message, reason)
         fields: tuple[str, ...] = answer._fields  # type: ignore[attr-defined]
-        return [answer(*(self._read(row[name]) for name in fields)) for row in told["answers"]]
+        return [answer(*(self._read(row[name]) for name in fields)) for row in reply["answers"]]
 
     def _read(self, value: Any) -> Any:
         if not isinstance(value, dict):
@@ -251,8 +251,8 @@ def _serve(pipe: Connection, function: Callable[[Path], Sequence[Any]], limits: 
         except EOFError:
             return
         _limit_processor(limits.seconds)
-        told, arrays = _answered(function, path)
-        pipe.send_bytes(json.dumps(told).encode())
+        reply, arrays = _answered(function, path)
+        pipe.send_bytes(json.dumps(reply).encode())
         for array in arrays:
             pipe.send_bytes(np.ascontiguousarray(array).data.cast("B") if array.size else b"")
 

@@ -86,8 +86,8 @@ def read_pca(path: Path) -> dict[str, np.ndarray]:
         raise DfdError(f"no file at {path}: {GET_IT}")
     try:
         with path.open("rb") as file:
-            steps = dict(_Arrays(file).load().told["steps"])
-        scaler, pca = steps["scaling"].told, steps["pca"].told
+            steps = dict(_Arrays(file).load().pickled["steps"])
+        scaler, pca = steps["scaling"].pickled, steps["pca"].pickled
         arrays = {
             "mean": scaler["mean_"],
             "scale": scaler["scale_"],
@@ -105,10 +105,10 @@ def read_pca(path: Path) -> dict[str, np.ndarray]:
 class _Told:
     """Stands for an object of scikit-learn: it only remembers what the file says of it."""
 
-    told: dict[str, Any]
+    pickled: dict[str, Any]
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.told = state
+        self.pickled = state
 
 
 class _Arrays(pickle.Unpickler):

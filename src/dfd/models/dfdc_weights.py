@@ -72,7 +72,11 @@ def off_published(scores: Mapping[str, float], tolerance: float = 0.05) -> dict[
     missing = sorted(PUBLISHED.keys() - scores.keys())
     if missing:
         raise DfdError(f"{len(missing)} of the ten published videos have no score: {some(missing)}")
-    return {name: (scores[name], told) for name, told in PUBLISHED.items() if abs(scores[name] - told) > tolerance}
+    return {
+        name: (scores[name], published)
+        for name, published in PUBLISHED.items()
+        if abs(scores[name] - published) > tolerance
+    }
 
 
 def _our_name(name: str) -> str:

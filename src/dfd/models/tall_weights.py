@@ -59,16 +59,16 @@ def read_foreign(path: Path, ema: bool = False) -> Foreign:
         # its configuration of TALL says ImageNet's mean and std, unlike that of most of its detectors
         bench = {"frame_size": 224, "mean": IMAGENET_MEAN, "std": IMAGENET_STD}
         return Foreign(state, arguments_of(state, path) | bench, f"DeepfakeBench: {path.name}")
-    arguments = arguments_of(state, path) | told_arguments(content.get("args"), state, path)
+    arguments = arguments_of(state, path) | typed_arguments(content.get("args"), state, path)
     return Foreign(state, arguments, f"TALL4Deepfake: {path.name}")
 
 
-def told_arguments(told: Namespace | None, state: State, path: Path) -> dict[str, Any]:
+def typed_arguments(typed: Namespace | None, state: State, path: Path) -> dict[str, Any]:
     """Return the arguments that only the command line in an official container knows, or refuse what we lack.
 
     A container without them is read as the published command, 2 x 2 frames.
     """
-    options = vars(told) if isinstance(told, Namespace) else {}
+    options = vars(typed) if isinstance(typed, Namespace) else {}
     for name, supported in SUPPORTED.items():
         if options.get(name, supported) != supported:
             raise DfdError(

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from filelock import FileLock
 
 from dfd.core.build import Allowed, build
 from dfd.core.errors import DfdError
+from dfd.core.locks import alone_in
 from dfd.core.manifest import Manifest, check
 from dfd.core.records import Failure, Record
 from dfd.data.datasets.layout import collected_notes
@@ -166,13 +166,11 @@ def indexed(
 ) -> Iterator[tuple[Source, list[Record], list[str]]]:
     """Hold a dataset and give its checked records; processes of one run, or runs of one sweep, wait for the first."""
     source = find_source(data, data_dir)
-    source.processed.mkdir(parents=True, exist_ok=True)
     with ExitStack() as held:
         if lock:
-            held.enter_context(FileLock(source.processed / ".lock"))
+            held.enter_context(alone_in(source.processed))
         if source.sample:  # one of another seed or size is rendered in its place, but not while it is read
-            source.root.parent.mkdir(parents=True, exist_ok=True)
-            held.enter_context(FileLock(source.root.parent / f".{source.name}.lock"))
+            held.enter_context(alone_in(source.root.parent, f".{source.name}.lock"))
             _render(source, data.get("sample") or {})
         elif data.get("fetch"):
             build(data["fetch"], allow, "fetch")(source.root)

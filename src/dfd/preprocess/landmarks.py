@@ -13,12 +13,7 @@ from dfd.preprocess.stages import Task
 
 def write_landmarks(task: Task) -> None:
     """Write an array (rows, 5, 2) of a video's crops, in pixels of its frames, NaN where the face is not seen."""
-    points = points_of(task.asset("crops"), _cascade(task.device))
-    task.target.parent.mkdir(parents=True, exist_ok=True)
-    part = task.target.with_suffix(".part")
-    with part.open("wb") as file:
-        np.save(file, points.astype(np.float32))
-    part.replace(task.target)
+    np.save(task.target, points_of(task.asset("crops"), _cascade(task.device)).astype(np.float32))
 
 
 def points_of(container: Path, cascade: Cascade) -> np.ndarray:

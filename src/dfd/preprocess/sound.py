@@ -12,8 +12,4 @@ def write_sound(task: Task) -> None:
     sound = read_sound(task.media)
     if sound.silent:
         raise BadVideo(f"{task.media}: its sound is silent (below {20 * np.log10(SILENCE):.0f} dB)", "silent")
-    task.target.parent.mkdir(parents=True, exist_ok=True)
-    part = task.target.with_suffix(".part")
-    with part.open("wb") as file:
-        np.save(file, np.round(sound.samples.clip(-1, 1) * 32767).astype(np.int16), allow_pickle=False)
-    part.replace(task.target)
+    np.save(task.target, np.round(sound.samples.clip(-1, 1) * 32767).astype(np.int16), allow_pickle=False)

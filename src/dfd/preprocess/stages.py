@@ -6,7 +6,7 @@
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -26,7 +26,7 @@ class Task:
     Args:
         record: with the assets that were made before.
         folder: that the paths of assets start from.
-        target: the file to write; it must appear whole or not at all.
+        target: the file to write; it gets its name once it is whole.
         device: for networks.
         options: of the command, such as `against`.
     """
@@ -164,8 +164,21 @@ def run_tasks(items: Sequence[Item]) -> list[Failure]:
     results = []
     for item in items:
         make: Any = _function(item.given["make"])
-        results.append(attempt(item.given["stage"], item, item.given["limit"], partial(make, item.given["task"])))
+        work = partial(_made_whole, make, item.given["task"])
+        results.append(attempt(item.given["stage"], item, item.given["limit"], work))
     return [result for result in results if isinstance(result, Failure)]
+
+
+def _made_whole(make: Callable[[Task], None], task: Task) -> None:
+    """Make a file under another name beside its own: a kill or a failure leaves no half of it."""
+    part = task.target.with_name(f".{task.target.stem}.part{task.target.suffix}")
+    part.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        make(replace(task, target=part))
+        if part.is_file():
+            part.replace(task.target)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def summarise(stage: Stage, manifest: Manifest, options: Mapping[str, Any] | None = None) -> list[str]:

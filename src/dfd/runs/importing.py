@@ -8,7 +8,7 @@ from pathlib import Path
 from dfd.core.build import build
 from dfd.core.card import Looking, Showing
 from dfd.core.errors import DfdError, did_you_mean
-from dfd.models.checkpoint import save_network
+from dfd.models.checkpoint import NETWORKS, save_network
 from dfd.models.dfdc_weights import load_winner, read_winner
 from dfd.models.foreign import load_whole
 from dfd.models.frame_weights import READERS
@@ -52,7 +52,7 @@ def _tall(file: Path, path: Path, choices: Choices) -> None:
     """TALL4Deepfake's container, or DeepfakeBench's bare state dict."""
     foreign = read_foreign(file, choices.ema)
     tree = {"_target_": "dfd.models.tall.Tall", **foreign.arguments}
-    network = build(tree)
+    network = build(tree, NETWORKS, "network")
     load_foreign(network, foreign)
     save_network(path, network, tree, model="tall", data="unknown", crops=asdict(CropOptions()))
 
@@ -61,7 +61,7 @@ def _dfdc(file: Path, path: Path, choices: Choices) -> None:
     """A checkpoint of the DFDC winner; faces are cut as his code does."""
     winner = read_winner(file)
     tree = {"_target_": "dfd.models.efficientnet.EfficientNet", **winner.arguments}
-    network = build(tree)
+    network = build(tree, NETWORKS, "network")
     load_winner(network, winner)
     crops = CropOptions(groups=32, length=1, detections=32, size=512, margin=0.66, min_confidence=0.8)
     save_network(path, network, tree, model="efficientnet_b7", data="dfdc", crops=asdict(crops))
@@ -72,7 +72,7 @@ def _localisation(file: Path, path: Path, choices: Choices) -> None:
     parts = [text.split(":") for text in choices.streams]
     named = [[name, int(width), float(rate)] for name, width, rate in parts] or None
     official = read_official(file, named, choices.length, not choices.current)
-    network = build(official.tree)
+    network = build(official.tree, NETWORKS, "network")
     load_official(network, official)
     save_network(path, network, official.tree, model=official.name.split(":")[0], data="unknown")
 
@@ -86,7 +86,7 @@ def _frames(kind: str) -> Callable[[Path, Path, Choices], None]:
     def convert(file: Path, path: Path, choices: Choices) -> None:
         published = READERS[kind](file)
         tree = {"_target_": "dfd.models.image.ImageDetector", "pretrained": False, **published.arguments}
-        network = build(tree)
+        network = build(tree, NETWORKS, "network")
         load_whole(network, published.state, f"file: {file.name} ({published.licence})", published.name)
         crops = CropOptions(**published.crops)
         looking = Looking(Showing(crops.view_margin, crops.align), frames=32)

@@ -19,7 +19,7 @@ from dfd.inference.sandbox import Limits
 from dfd.inference.verdict import FAKE, INCONCLUSIVE, NOT_JUDGED, REAL, FileResult
 
 LINES, TABLE, PAGE, SETTINGS = "results.jsonl", "results.csv", "index.html", "scan.json"
-EXIT = {REAL: 0, FAKE: 10, INCONCLUSIVE: 11, NOT_JUDGED: 12}  # of a whole scan: the worst of its files, in this order
+EXIT = {REAL: 0, FAKE: 10, INCONCLUSIVE: 11, NOT_JUDGED: 3}  # of a whole scan: the worst of its files, in this order
 ORDER = (FAKE, INCONCLUSIVE, NOT_JUDGED, REAL)
 
 
@@ -46,10 +46,10 @@ class Scan:
         whole = []
         for line in _lines(self.folder / LINES):
             try:
-                told = json.loads(line)
+                row = json.loads(line)
             except ValueError:  # the last one, where the scan was killed
                 continue
-            lines[told["key"]] = told
+            lines[row["key"]] = row
             whole.append(line)
         (self.folder / LINES).write_text("".join(f"{line}\n" for line in whole), encoding="utf-8")
         return lines
@@ -93,7 +93,7 @@ def scan(
 
 
 def exit_status(lines: Sequence[dict[str, Any]]) -> int:
-    """Return what a script is told: 0 all real, 10 a fake, 11 an inconclusive file, 12 one that was not judged."""
+    """Return what a script is line_told: 0 all real, 10 a fake, 11 an inconclusive file, 12 one that was not judged."""
     verdicts = {line["verdict"] for line in lines}
     return next((EXIT[verdict] for verdict in ORDER if verdict in verdicts), 0)
 
@@ -116,8 +116,8 @@ def _restored(engine: Engine, result: FileResult) -> dict[str, Any]:
     second = engine.second.pop(result.path, None)
     if second is None or second.result is None:
         return {"sharpness": second and second.sharpness, "restored_verdict": None, "restored_score": None}
-    told = second.result
-    return {"sharpness": second.sharpness, "restored_verdict": told.verdict, "restored_score": told.score}
+    restored = second.result
+    return {"sharpness": second.sharpness, "restored_verdict": restored.verdict, "restored_score": restored.score}
 
 
 def _key(path: Path) -> str:

@@ -1,18 +1,16 @@
 """Failures of device, memory or disk, explained in one line with the option to change."""
 
-import errno
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from dfd.core.disk import is_full
 from dfd.core.errors import DfdError
 from dfd.models.devices import accelerator_kind
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "64-true", "32", "16", "bf16", "64")
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
-NOT_WRITTEN = ("No space left", "failed writing file", "unexpected pos")  # torch says it in its own words
 
 
 def check_device(trainer: Mapping[str, Any]) -> None:
@@ -59,7 +57,7 @@ def explain_failures(folder: Path, batch_size: int) -> Iterator[None]:
                 "trainer.accumulate_grad_batches=2, which learns the same, a smaller model.network.size, or on a GPU "
                 f"trainer.precision=bf16-mixed; {_kept(folder)}"
             ) from error
-        if _disk_full(error):
+        if is_full(error):
             raise DfdError(
                 f"no room to write in {folder}: free some, or set paths.output_dir=; {_kept(folder)}"
             ) from error
@@ -68,17 +66,6 @@ def explain_failures(folder: Path, batch_size: int) -> Iterator[None]:
 
 def _out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY)
-
-
-def _disk_full(error: BaseException) -> bool:
-    """Whether this error, or its cause, is a full disk or quota."""
-    chain: list[BaseException] = [error]
-    while (before := chain[-1].__cause__ or chain[-1].__context__) is not None:
-        chain.append(before)
-    return any(
-        (isinstance(each, OSError) and each.errno in NO_SPACE) or any(words in str(each) for words in NOT_WRITTEN)
-        for each in chain
-    )
 
 
 def _kept(folder: Path) -> str:

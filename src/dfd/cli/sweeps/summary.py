@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from dfd.cli.exits import INCOMPLETE
 from dfd.cli.sweeps import jobs
 from dfd.metrics.direction import lower_is_better
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("dfd")
 
+PAIRS = 10  # paired tests in the terminal; the page has all of them
 EVALUATIONS = "evaluations.txt"  # in a sweep's folder: what its jobs evaluated, which lies with the runs
 
 
@@ -54,7 +56,7 @@ class Comparison(Callback):
         for job in failed:
             log.error("job %d failed: %s (%s)", job.number, job.reason, job.folder)
         if failed:
-            raise SystemExit(1)
+            raise SystemExit(INCOMPLETE)
 
 
 @contextmanager
@@ -88,7 +90,7 @@ def _show(found: Sequence[jobs.Job], folder: Path, metric: str, console: "Consol
 
 def _compare(folder: Path, console: "Console") -> None:
     """Compare the evaluations of a sweep's jobs, if they made any."""
-    from dfd.evaluation.compare import collect, comparison_table, write_comparison
+    from dfd.evaluation.compare import collect, comparison_table, pairs, write_comparison
 
     noted = (folder / EVALUATIONS).read_text(encoding="utf-8").splitlines() if (folder / EVALUATIONS).is_file() else []
     gone = [text for text in noted if not Path(text).is_dir()]
@@ -100,7 +102,10 @@ def _compare(folder: Path, console: "Console") -> None:
     if runs:
         table = collect(runs)
         console.print(comparison_table(table))
-        console.print(f"comparison: {write_comparison(table, folder)}", soft_wrap=True)
+        tested, notes = pairs(table)
+        for pair in tested[:PAIRS]:
+            console.print(pair.verdict(), soft_wrap=True)
+        console.print(f"comparison: {write_comparison(table, folder, tested, notes)}", soft_wrap=True)
 
 
 def _parameters(job: jobs.Job) -> dict[str, str]:

@@ -4,6 +4,8 @@ import pickle
 import sys
 from pathlib import Path
 
+from dfd.cli.exits import INTERRUPTED
+
 
 def main() -> None:
     """Do the job that a file holds; a DDP run starts this command again with more arguments for its other ranks."""
@@ -11,7 +13,7 @@ def main() -> None:
         pickle.loads(Path(sys.argv[1]).read_bytes())()
     except KeyboardInterrupt as stop:
         sys.stderr.write(f"{stop}\n")
-        raise SystemExit(130) from None
+        raise SystemExit(INTERRUPTED) from None
 
 
 if __name__ == "__main__":

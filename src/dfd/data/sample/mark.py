@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-import av
+from dfd.core.errors import DfdError
+from dfd.data.video import open_container
 
 MARKER = "sample.json"  # in the root of every sample
 MARK = "dfd rendered sample"  # in the comment of its videos
@@ -15,7 +16,7 @@ def is_rendered(path: Path) -> bool:
     if any((folder / MARKER).is_file() for folder in folders):
         return True
     try:
-        with av.open(str(path), metadata_errors="replace") as container:
+        with open_container(path) as container:
             return MARK in container.metadata.get("comment", "")
-    except (av.error.FFmpegError, OSError, ValueError):
+    except (DfdError, OSError, ValueError):  # a picture, or what is refused anyway
         return False

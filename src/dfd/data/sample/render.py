@@ -147,7 +147,7 @@ def layout_dfdc(root: Path, identities: int) -> list[Job]:
             f"the dfdc sample needs at least 16 identities, two for each part and the test; got {identities}"
         )
     folders = [*(f"dfdc_train_part_{part}" for part in range(7)), "test"]
-    told: dict[str, dict[str, dict]] = {folder: {} for folder in folders}
+    listed: dict[str, dict[str, dict]] = {folder: {} for folder in folders}
     jobs = []
     for target in range(identities):
         folder = folders[target % 8]
@@ -156,16 +156,16 @@ def layout_dfdc(root: Path, identities: int) -> list[Job]:
         kinds = [("Deepfakes", others[0]), ("NeuralTextures", others[-1])]
         forgeries = {f"{folder}/{name}.mp4": kind for name, kind in zip(names[1:], kinds, strict=True)}
         jobs.append(Job(target, f"{folder}/{names[0]}.mp4", forgeries, 25, 0.8))
-        told[folder][f"{names[0]}.mp4"] = {"label": "REAL", "split": "train", "original": None}
+        listed[folder][f"{names[0]}.mp4"] = {"label": "REAL", "split": "train", "original": None}
         fake = {"label": "FAKE", "split": "train", "original": f"{names[0]}.mp4"}
-        told[folder] |= {f"{name}.mp4": fake for name in names[1:]}
+        listed[folder] |= {f"{name}.mp4": fake for name in names[1:]}
     for folder in folders:
         (root / folder).mkdir()
         if folder == "test":
-            rows = [f"{name},{int(facts['label'] == 'FAKE')}" for name, facts in sorted(told[folder].items())]
+            rows = [f"{name},{int(facts['label'] == 'FAKE')}" for name, facts in sorted(listed[folder].items())]
             (root / folder / "labels.csv").write_text("\n".join(["filename,label", *rows]) + "\n")
         else:
-            (root / folder / "metadata.json").write_text(json.dumps(told[folder], indent=1))
+            (root / folder / "metadata.json").write_text(json.dumps(listed[folder], indent=1))
     return jobs
 
 

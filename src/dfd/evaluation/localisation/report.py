@@ -72,8 +72,8 @@ def headline(evaluation: SegmentEvaluation) -> str:
     """Return the headline in one line, with intervals."""
     protocol, keys = HEADLINE
     numbers = evaluation.protocols[protocol]
-    told = ", ".join(f"{key.upper()} {numbers[key]}" for key in keys)
-    return f"{NAMES[protocol]}: {told}; file AUC {evaluation.files['file AUC']}"
+    shown = ", ".join(f"{key.upper()} {numbers[key]}" for key in keys)
+    return f"{NAMES[protocol]}: {shown}; file AUC {evaluation.files['file AUC']}"
 
 
 def counted(evaluation: SegmentEvaluation) -> str:

@@ -70,10 +70,10 @@ def _x(second: float, seconds: float) -> float:
 
 def _bar(stretch: Stretch, seconds: float, top: float, colour: str, opacity: float) -> str:
     left, right = _x(stretch.start, seconds), _x(stretch.end, seconds)
-    told = f"{stretch.start:.2f} to {stretch.end:.2f} s, {stretch.stream}, {stretch.score:.2f}"
+    label = f"{stretch.start:.2f} to {stretch.end:.2f} s, {stretch.stream}, {stretch.score:.2f}"
     return (
         f'<rect x="{left:.1f}" y="{top}" width="{max(right - left, 1.5):.1f}" height="{BAR}" rx="2" fill="{colour}" '
-        f'fill-opacity="{opacity:.2f}"><title>{told}</title></rect>'
+        f'fill-opacity="{opacity:.2f}"><title>{label}</title></rect>'
     )
 
 

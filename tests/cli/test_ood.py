@@ -51,7 +51,7 @@ def test_the_zoo_beside_an_abnormality_module(pictures):
     assert ["msp", "entropy", "gen"] in numbers(report)["alike"]
     facts = json.loads((report / "facts.json").read_text())
     assert {"ensemble", "confidence"} <= set(facts["left_out"])
-    assert len(facts["pictures"]["Most strange"]) == 6
+    assert len(facts["pictures"]["Most out-of-distribution"]) == 6
     page = (report / "report.html").read_text()
     assert "known validation videos only" in page.replace("\n", " ")
     assert "what was not reconstructed" in page
@@ -123,7 +123,7 @@ def test_a_person_of_one_dataset_is_none_of_another():
     [
         ("python train.py model=abnormality data=cddb", r"needs a trained run as its base: model\.base="),
         ("python eval.py run=outputs/base posthoc=[mahalonobis]", "did you mean 'mahalanobis'"),
-        ("python eval.py run=outputs/abnormal", "says what is strange, not what is fake"),
+        ("python eval.py run=outputs/abnormal", "tells unknown data from known, not fake from real"),
         ("python train.py model=meso data=cddb posthoc=[kn]", "no detector 'kn'"),
         ("python train.py model=meso data=cddb posthoc=[knn] ood.id_kept=95", "ood.id_kept=95: expected a share"),
         ("python predict.py run=outputs/base input=files ood=ash2", "ood=ash2: fitted on this run are"),
@@ -157,4 +157,4 @@ def test_left_out_methods_of_faces_are_strange(workplace):
     assert set(numbers(workplace / "outputs/three/ood/ffpp-sample")["numbers"]["knn"]) == {"all"}
     done = run(workplace, command, *more)
     assert done.returncode == 2
-    assert "nothing in ffpp-sample is strange: the run has seen" in done.stderr
+    assert "nothing in ffpp-sample is unknown to the run, which has seen" in done.stderr

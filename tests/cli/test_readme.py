@@ -93,7 +93,7 @@ def test_a_checkpoint_alone_is_enough_from_any_folder(workplace, tmp_path):
         ("python eval.py run=clip.mp4", "damaged or not a checkpoint"),
         ("python predict.py run=outputs/demo input=none.mp4", "no such file or folder"),
         ("python predict.py run=outputs/demo input=README.txt", "none of the 1 file.s. could be judged"),
-        ("python predict.py run=outputs/demo input=clip.mp4 device=tpu9", "device=tpu9 is not to be had"),
+        ("python predict.py run=outputs/demo input=clip.mp4 device=tpu9", "device=tpu9 is not available"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(workplace, command, message):

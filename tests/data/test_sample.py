@@ -156,7 +156,7 @@ def ffpp_copy(tmp_path):
         (lambda root: (root / "List_of_testing_videos.txt").unlink(), "lacks List_of_testing_videos"),
         (
             lambda root: (root / "Celeb-real" / "id1_0000.mp4").unlink(),
-            "1 of Celeb-real are missing, for one Celeb-real/id1",
+            "1 of Celeb-real are missing, e.g. Celeb-real/id1",
         ),
         (lambda root: (root / "List_of_testing_videos.txt").write_text("0 Celeb-real/id1_0000.mp4"), "does not fit"),
         (lambda root: (root / "YouTube-real").rename(root / "x"), "lacks the folder YouTube-real"),

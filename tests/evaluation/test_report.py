@@ -239,7 +239,7 @@ def test_two_files_of_predictions_and_one_of_labels(tmp_path, capsys):
         (["nothing"], "no run and no file at"),
         (["nothing.csv"], "no run and no file at"),
         (["{here}"], "no evaluation under"),
-        (["{here}/a.txt"], "is no run folder and no .csv"),
+        (["{here}/a.txt"], "is neither a run folder nor a file of .csv"),
         (["{here}/p.csv", "--eval", "vidoe"], "did you mean 'video'"),
         (["{here}/p.csv", "--output", "{here}/o", "--format", "word"], "no form 'word' to export"),
     ],

@@ -238,7 +238,7 @@ def test_the_doctor_counts_and_opens(tiny_ffpp, tmp_path):
     ]
     said = problems(rows, table)
     assert said[0] == "Deepfakes train: 2 of 3"
-    assert said[1].startswith("1 files cannot be read (1 x decode_error), for one broken")
+    assert said[1].startswith("1 files cannot be read (1 x decode_error), e.g. broken")
     assert problems(rows[:1], table[:-1]) == []
     stamp = (tmp_path / "p" / "probe").iterdir().__next__().stat().st_mtime_ns
     examine([*records, replace(records[0], id="broken", path=str(broken))], tmp_path / "p", ENGINE)

@@ -71,7 +71,7 @@ def read_scores(path: Path) -> dict[str, float]:
         try:
             return {Path(row["filename"]).stem: float(row["label"]) for row in reader}
         except (TypeError, ValueError) as error:
-            raise DfdError(f"{path} is no table of filename and score, line {reader.line_num}: {error}") from None
+            raise DfdError(f"{path} is not a table of filename and score, line {reader.line_num}: {error}") from None
 
 
 def _check(submission: Path, tolerance: float) -> int:

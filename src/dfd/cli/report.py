@@ -91,7 +91,7 @@ def _report(options: argparse.Namespace) -> None:
             raise DfdError(f"no run and no file at {missing[0]}")
         odd = [path for path in files if path.suffix not in SUFFIXES]
         if odd:
-            raise DfdError(f"{odd[0]} is no run folder and no {', '.join(SUFFIXES)} file")
+            raise DfdError(f"{odd[0]} is neither a run folder nor a file of {', '.join(SUFFIXES)}")
         _files(files, options, console)
     if folders:
         _runs(folders, options, console)

@@ -34,7 +34,7 @@ def report_segments(paths: Sequence[Path], output: Path | None, subset: str | No
     tables = {}
     for path in files:
         if path.suffix not in SUFFIXES:
-            raise DfdError(f"{path} is no {', '.join(SUFFIXES)} file of proposals")
+            raise DfdError(f"{path} is not a file of proposals ({', '.join(SUFFIXES)})")
         tables[path.stem] = same_names(read_proposals(path), truth)
     for name, table in tables.items():
         if output is None:

@@ -58,7 +58,7 @@ class Corruption:
 
 @dataclass
 class Ood:
-    """How what is unknown is told apart from what is known."""
+    """Out-of-distribution (OOD) detection."""
 
     id_kept: float = 0.95  # the share of known validation videos that a threshold lets pass
     fit_limit: int = 5000  # training videos that detectors are fitted on

@@ -118,6 +118,11 @@ class Engine:
         return cls(members, judging, batch_size, load_abstainer(run_of(checkpoint), ood), explain, allow_sample)
 
     @property
+    def device(self) -> torch.device:
+        """Where the networks compute."""
+        return self.members[0].network.device
+
+    @property
     def trained_on_sample(self) -> bool:
         """Whether any of the runs was trained on the rendered sample."""
         return any(member.card.sample for member in self.members)

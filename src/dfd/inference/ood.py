@@ -205,7 +205,7 @@ def extreme_views(
     scores = {name: score(lead, banks[name]) for name in ("test", "ood")}
     places = [(value, name, row) for name, values in scores.items() for row, value in enumerate(values)]
     places.sort(key=lambda place: place[0])
-    chosen = {"Least strange": places[:count], "Most strange": places[: -count - 1 : -1]}
+    chosen = {"Most in-distribution": places[:count], "Most out-of-distribution": places[: -count - 1 : -1]}
     return {
         title: [_picture(network, roles[name], banks[name], row, value) for value, name, row in some]
         for title, some in chosen.items()

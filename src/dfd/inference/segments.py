@@ -3,48 +3,62 @@
 Long files are seen through windows that overlap by half; a recording of hours is fine.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 
-from dfd.core.build import Allowed, build
+from dfd.core.build import Allowed
 from dfd.core.card import Card
+from dfd.core.cores import cores
 from dfd.core.errors import DfdError
-from dfd.core.records import FAKE, STREAMS, Record
+from dfd.core.records import FAKE as FORGED
+from dfd.core.records import STREAMS, Record
 from dfd.core.run_folder import run_of
-from dfd.data.audio import read_sound
 from dfd.data.collate import collate
 from dfd.data.features import FeatureFacts
 from dfd.data.overlay import data_url
 from dfd.data.sequences import SequenceViews
-from dfd.data.video import BadVideo, open_video
 from dfd.evaluation.localisation.decoding import stored_decoding
 from dfd.evaluation.localisation.timeline import Stretch, timeline
+from dfd.inference.engine import ONLY_SAMPLE
+from dfd.inference.file_features import HEARD, SHOWN, FeatureReader, FileFeatures
+from dfd.inference.sandbox import Limits, OverLimit, Sandbox
+from dfd.inference.verdict import FAKE, INCONCLUSIVE, NOT_JUDGED, REAL
 from dfd.metrics.proposals import Candidates, Decoding, decode
 from dfd.models.base import Localiser
 from dfd.models.checkpoint import NETWORKS, load_network
 from dfd.models.devices import find_device
 from dfd.models.localisation.candidates import Found, candidates
-from dfd.preprocess.features.extract import extract
 
-PICTURES, LOUDNESS = 8, 240  # of a timeline
 ROWS = 16  # windows that the network sees at once
+BELIEVED = 0.5  # score from which a stretch makes a file fake, unless another threshold is asked for
 
 
 @dataclass(frozen=True)
 class Located:
-    """What was found in one file: proposals by falling score, its seconds; or why it could not be judged."""
+    """What was found in one file: proposals by falling score, its seconds; or why it could not be judged.
+
+    `verdict` is that of the best proposal; `pictures` (N, S, S, 3) at `times` and `loudness` are for a timeline.
+    """
 
     path: Path
     proposals: list[Stretch] = field(default_factory=list)
     duration: float = 0.0
+    verdict: str = NOT_JUDGED
     reason: str = ""
+    kind: str = ""
+    times: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False)
+    pictures: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False)
+    loudness: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False)
+
+    @property
+    def judged(self) -> bool:
+        """Whether the file could be looked at."""
+        return self.verdict != NOT_JUDGED
 
     @property
     def score(self) -> float:
@@ -69,56 +83,113 @@ class InMemory:
 
 
 class SegmentEngine:
-    """Finds forged stretches of files with one run."""
+    """Finds forged stretches of files with one run.
 
-    def __init__(self, network: Localiser, card: Card, decoding: Decoding, path: Path, allow: Allowed) -> None:
+    Args:
+        network: the localiser.
+        card: of its checkpoint.
+        decoding: how candidates become proposals.
+        path: of the checkpoint.
+        allow: what may be built.
+        threshold: score of the best proposal from which a file is fake.
+        allow_sample: let a run that was trained on the rendered sample judge real media.
+    """
+
+    def __init__(
+        self,
+        network: Localiser,
+        card: Card,
+        decoding: Decoding,
+        path: Path,
+        allow: Allowed,
+        threshold: float = BELIEVED,
+        allow_sample: bool = False,
+    ) -> None:
         if not card.features:
             raise DfdError(f"{path} does not say how its features are made: evaluate it on a dataset with eval.py")
         if card.features.get("pca"):
             raise DfdError(f"{path} reads features reduced by data.features.pca, which it does not hold: use eval.py")
         self.network, self.card, self.decoding, self.path = network.eval(), card, decoding, path
+        self.threshold, self.allow_sample = threshold, allow_sample
         trees = [tree for tree in card.features["extractors"].values() if tree is not None]
-        self.extractors = [build(tree, allow, "extractors") for tree in trees]
-        if not all(hasattr(extractor, "streams") and hasattr(extractor, "identity") for extractor in self.extractors):
+        self.reader = FeatureReader(trees, card.features["dtype"], allow)
+        extractors = self.reader.extractors
+        if not all(hasattr(extractor, "streams") and hasattr(extractor, "identity") for extractor in extractors):
             raise DfdError(f"{path} reads features of other programs: extract them as those do, then use eval.py")
+        self._facts = {stream.name: stream for extractor in extractors for stream in extractor.streams}
 
     @classmethod
-    def load(cls, run: str | Path, device: str = "auto", allow: Allowed = NETWORKS) -> "SegmentEngine":
+    def load(
+        cls,
+        run: str | Path,
+        device: str = "auto",
+        allow: Allowed = NETWORKS,
+        threshold: float = BELIEVED,
+        allow_sample: bool = False,
+    ) -> "SegmentEngine":
         """Load a run folder or a checkpoint."""
         loaded = load_network(Path(run), allow)
         if loaded.network.input.kind != "sequence":
             raise DfdError(f"{run} is not a localiser: it takes {loaded.network.input.kind!r}")
         network: Any = loaded.network.to(find_device(device))
-        return cls(network, loaded.card, stored_decoding(run_of(loaded.path)), loaded.path, Allowed(allow.plugins))
+        decoding = stored_decoding(run_of(loaded.path))
+        return cls(network, loaded.card, decoding, loaded.path, Allowed(allow.plugins), threshold, allow_sample)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network computes."""
+        return self.network.device
 
     def locate(self, path: str | Path) -> Located:
-        """Return the forged stretches that a file seems to have; a file that cannot be read has a reason."""
-        path = Path(path)
-        try:
-            extracted = extract(path, self.extractors, self.card.features["dtype"])  # type: ignore[index]
-            found = self._candidates(path, extracted.rows)
-        except (BadVideo, DfdError) as error:
-            return Located(path, reason=" ".join(str(error).split()))
-        return Located(path, self._proposals(found, extracted.seconds), extracted.seconds)
+        """Look at one file in this process."""
+        return self.decide(Path(path), self.reader(Path(path)))
 
-    def locate_all(self, paths: Iterable[str | Path]) -> Iterator[Located]:
-        """Look at files in order."""
-        yield from map(self.locate, paths)
+    def locate_all(
+        self, paths: Iterable[str | Path], workers: int | None = None, limits: Limits | None = None
+    ) -> Iterator[Located]:
+        """Look at files in order; `workers` processes extract the features of the next ones, within `limits`.
+
+        None takes a process per core, 0 extracts in this one, without limits.
+        """
+        files = [Path(path) for path in paths]
+        count = min(cores() if workers is None else workers, len(files))
+        if count < 1:
+            yield from map(self.locate, files)
+            return
+        with Sandbox(self.reader, FileFeatures, count, limits) as sandbox:
+            for path, seen in sandbox.in_order(files):
+                refused = isinstance(seen, OverLimit)
+                yield self.decide(path, [FileFeatures.failed(str(seen), seen.reason)] if refused else seen)  # type: ignore[union-attr, arg-type]
+
+    def decide(self, path: Path, seen: Sequence[FileFeatures]) -> Located:
+        """Find the forged stretches in what was extracted of a file, and judge it by the best of them."""
+        if seen[0].reason:
+            return Located(path, reason=seen[0].reason, kind=seen[0].kind)
+        drawn = {each.stream: each for each in seen if each.stream in (SHOWN, HEARD)}
+        try:
+            found = self._candidates(path, {each.stream: each.rows for each in seen if each.stream not in drawn})
+        except DfdError as error:
+            return Located(path, reason=" ".join(str(error).split()), kind="no_features")
+        proposals = self._proposals(found, seen[0].seconds)
+        best = max((proposal.score for proposal in proposals), default=0.0)
+        verdict, reason, kind = (FAKE if best >= self.threshold else REAL), "", ""
+        if self.card.sample and not seen[0].rendered and not self.allow_sample:
+            verdict, reason, kind = INCONCLUSIVE, ONLY_SAMPLE, "trained_on_sample"
+        shown, heard = drawn[SHOWN], drawn[HEARD]
+        return Located(path, proposals, seen[0].seconds, verdict, reason, kind, shown.t, shown.rows, heard.rows)
 
     @torch.no_grad()
     def _candidates(self, path: Path, rows: dict[str, np.ndarray]) -> Found:
-        facts = {stream.name: stream for extractor in self.extractors for stream in extractor.streams}
         missing = [s.name for s in self.network.input.streams if not len(rows.get(s.name, ()))]
         if len(missing) == len(self.network.input.streams):
             raise DfdError(f"{path} has nothing for {', '.join(missing)}")
-        sources = {name: InMemory(facts[name], held) for name, held in rows.items()}
-        record = Record(path.name, "file", "test", FAKE, str(path), path.name)
+        sources = {name: InMemory(self._facts[name], held) for name, held in rows.items()}
+        record = Record(path.name, "file", "test", FORGED, str(path), path.name)
         view = collate([SequenceViews([record], sources, self.network.input)[0]])
-        device = self.network.device
         parts = []
         for at in range(0, len(view["t"]), ROWS):
-            streams = {name: values[at : at + ROWS].to(device) for name, values in view["streams"].items()}
-            output = self.network(streams, view["mask"][at : at + ROWS].to(device))
+            streams = {name: values[at : at + ROWS].to(self.device) for name, values in view["streams"].items()}
+            output = self.network(streams, view["mask"][at : at + ROWS].to(self.device))
             parts.append(candidates(self.network, output, view["t"][at : at + ROWS], self.decoding.min_score))
         return Found(*(np.concatenate(column) for column in zip(*parts)))
 
@@ -132,42 +203,5 @@ class SegmentEngine:
 
 def drawing(located: Located, truth: list[Stretch] | None = None) -> str:
     """Return the timeline of a file as SVG, with pictures and sound of it where it has them."""
-    return timeline(
-        located.duration,
-        located.proposals,
-        truth,
-        pictures_of(located.path),
-        loudness_of(located.path),
-        located.path.name,
-    )
-
-
-def pictures_of(path: Path, count: int = PICTURES, side: int = 96) -> list[tuple[float, str]]:
-    """Return frames spread over a video as (second, data URL); none if it has no pictures."""
-    try:
-        with open_video(path) as video:
-            times = np.asarray(video.times, float)
-            chosen = np.unique(np.linspace(0, len(times) - 1, count + 2)[1:-1].astype(int))
-            shown = []
-            for picture in video.pictures(chosen):
-                frame = picture.rgb()
-                size = min(frame.shape[:2])
-                top, left = ((length - size) // 2 for length in frame.shape[:2])
-                square = cv2.resize(frame[top : top + size, left : left + size], (side, side))
-                shown.append((float(picture.t), data_url(square.transpose(2, 0, 1))))
-            return shown
-    except (BadVideo, DfdError):
-        return []
-
-
-def loudness_of(path: Path, count: int = LOUDNESS) -> np.ndarray | None:
-    """Return how loud a file is at even steps, in [0, 1]; None if it has no sound."""
-    try:
-        samples = np.abs(read_sound(path).samples)
-    except (BadVideo, DfdError):
-        return None
-    if not len(samples):
-        return None
-    edges = np.linspace(0, len(samples), count + 1).astype(int)
-    loud = np.array([samples[a:b].max(initial=0.0) for a, b in pairwise(edges)])
-    return loud / max(float(loud.max()), 1e-6)
+    pictures = [(float(t), data_url(picture.transpose(2, 0, 1))) for t, picture in zip(located.times, located.pictures)]
+    return timeline(located.duration, located.proposals, truth, pictures, located.loudness, title=located.path.name)

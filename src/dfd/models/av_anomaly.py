@@ -2,7 +2,7 @@
 
 Paper: Feng, Chen and Owens, CVPR 2023, section 3.2. Original code: cfeng16/audio-visual-forensics (MIT). Its score is
 the mean divergence between the distribution of delays that is found in a step and the one that was expected from the
-steps before it. It has no upper bound, and is no probability. A constant offset is surprising to it, though it is
+steps before it. It has no upper bound and is not a probability. A constant offset is surprising to it, though it is
 common and innocent: with `align_offset` it is estimated and taken out first.
 """
 

@@ -70,7 +70,7 @@ def is_bundle(path: Path) -> bool:
 def read_description(path: Path) -> tuple[str, Card]:
     """Return the hash of a bundle's graph, and its card."""
     if path.stat().st_size > LARGEST:
-        raise DfdError(f"{path} is larger than {LARGEST // 2**20} MiB: that is no description of a bundle")
+        raise DfdError(f"{path} is larger than {LARGEST // 2**20} MiB: that is not the description of a bundle")
     try:
         described = json.loads(path.read_text(encoding="utf-8"))
         number, wanted, card = described["format"], described["sha256"], Card.of(described["card"])

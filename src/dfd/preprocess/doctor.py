@@ -109,7 +109,7 @@ def problems(rows: Sequence[tuple[str, str, int, int]], table: pd.DataFrame) -> 
     if len(unreadable):
         reasons = ", ".join(f"{n} x {reason}" for reason, n in Counter(unreadable["reason"]).items())
         first = unreadable.iloc[0]
-        said.append(f"{len(unreadable)} files cannot be read ({reasons}), for one {first['video']}: {first['detail']}")
+        said.append(f"{len(unreadable)} files cannot be read ({reasons}), e.g. {first['video']}: {first['detail']}")
     return said
 
 

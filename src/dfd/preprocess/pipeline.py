@@ -71,7 +71,7 @@ def collect(records: Sequence[Record], folder: Path, failures: Sequence[Failure]
     anew = [facts["video"] for _, facts in described if facts.get("found_anew")]
     if anew:
         log.warning(
-            "%d fakes have another shape than their originals, for one %s: their faces were looked for, and their "
+            "%d fakes have another shape than their originals, e.g. %s: their faces were looked for, and their "
             "pixels do not correspond",
             len(anew),
             anew[0],

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dfd.inference.ood import IdOodData
     from dfd.models.checkpoint import Loaded
 
-ORACLE = "oracle outliers: the sources that are tested on were seen in training. This is no open-set detection"
+ORACLE = "oracle outliers: the sources that are tested on were seen in training. This is not open-set detection"
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def report_ood(loaded: "Loaded", data: "IdOodData", task: OodTask) -> float:
         log_access(run, {"dataset": side.source.tag, "condition": "posthoc", "command": facts["command"]}, None)
     evaluation = write_ood_report(folder, resamples=options["resamples"])
     console = Console()
-    console.print(ood_table(evaluation, title=f"{loaded.card.model}: what is strange in {data.ood.source.tag}"))
+    console.print(ood_table(evaluation, title=f"{loaded.card.model}: OOD detection on {data.ood.source.tag}"))
     for name, reason in left_out.items():
         console.print(f"left out: {name} ({reason})", soft_wrap=True)
     console.print(f"report: {folder / 'report.html'}", soft_wrap=True)
@@ -113,7 +113,7 @@ def _facts(loaded: "Loaded", data: "IdOodData", task: OodTask) -> dict[str, Any]
     card, strange = loaded.card, data.ood.source
     known = data.id.source.tag
     return {
-        "title": f"{card.model} on {known}: what is strange in {strange.tag}",
+        "title": f"{card.model}, trained on {known}: OOD detection on {strange.tag}",
         "model": card.model,
         "known": known,
         "outliers": card.outliers,

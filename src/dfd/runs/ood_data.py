@@ -105,8 +105,8 @@ def _unseen(strange: Prepared, known: Manifest) -> Prepared:
     if not kept:
         methods = sorted({record.method for record in strange.manifest.records})
         raise DfdError(
-            f"nothing in {strange.source.tag} is strange: the run has seen {', '.join(methods)}; name another dataset "
-            "(data=...) or what was left out of training (data.index.methods=[...], data.index.ood=[...])"
+            f"nothing in {strange.source.tag} is unknown to the run, which has seen {', '.join(methods)}; name another "
+            "dataset (data=...) or what was left out of training (data.index.methods=[...], data.index.ood=[...])"
         )
     return replace(strange, manifest=Manifest(tuple(kept), strange.manifest.folder))
 
@@ -116,7 +116,7 @@ def _real_outliers(node: Mapping[str, Any], data_dir: Path, allow: Allowed) -> l
     if not asked.get("outliers"):
         return []
     if asked.get("oracle_outliers"):
-        log.warning("oracle outliers: trained on what it is tested on. This is no open-set detection")
+        log.warning("oracle outliers: trained on what it is tested on. This is not open-set detection")
     return list(prepare_data(part_of(node, "outliers", allow), data_dir, allow).manifest.records)
 
 

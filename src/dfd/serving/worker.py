@@ -110,8 +110,7 @@ class Worker:
         return {"verdict": result["verdict"]}  # DBOS keeps this: nothing that would have to be erased
 
     def _about(self) -> dict[str, Any]:
-        device = str(next(iter(self.looker.engines.values())).members[0].network.mean.device)
-        about = {"device": device, "runs": self.looker.about(), "fingerprint": self.settings.fingerprint()}
+        about = {"device": self.looker.device, "runs": self.looker.about(), "fingerprint": self.settings.fingerprint()}
         return {**about, "host": socket.gethostname(), "at_a_time": self.settings.decoding}
 
     def _beat(self) -> None:

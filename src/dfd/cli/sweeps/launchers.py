@@ -76,7 +76,7 @@ class Elsewhere(Launcher):
     slots = 1  # how many jobs are done at a time, where that is known
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Take what Hydra knows of the command; fail now where the engine is not to be had."""
+        """Take what Hydra knows of the command; fail now where the engine is not installed."""
         self.context, self.task, self.config = hydra_context, task_function, config
         self.ready()
 

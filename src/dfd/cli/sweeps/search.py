@@ -302,7 +302,7 @@ def _chosen(key: str, options: DictConfig, made: Mapping[str, Callable[[], Any]]
 
 
 def _hopeless(study: "Study") -> bool:
-    """Whether every trial failed so far, which is no bad luck."""
+    """Whether every trial failed so far, which means a wrong command rather than bad luck."""
     failed = [trial for trial in study.trials if trial.state.name == "FAIL"]
     if len(failed) < GIVEN_UP or len(failed) < len(study.trials):
         return False

@@ -31,7 +31,7 @@ def index(root: Path, version: str = "v2", val_fraction: float = 0.1, allow_miss
         counts = ", ".join(f"{count} of {name}" for name, count in Counter(m.split("/")[0] for m in missing).items())
         raise DfdError(
             f"Celeb-DF in {root} is not complete: of {len(test)} test videos {counts} are missing, "
-            f"for one {missing[0]}; finish the download, or go on without them with data.index.allow_missing=true"
+            f"e.g. {missing[0]}; finish the download, or go on without them with data.index.allow_missing=true"
         )
     rest = {_group(name, path.stem) for name, path in found if f"{name}/{path.name}" not in test}
     val = _validation(rest, val_fraction)

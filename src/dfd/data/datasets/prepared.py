@@ -72,7 +72,7 @@ def _listed(root: Path, lists: dict[str, str], dataset: str) -> Iterator[Record]
     existing(root, "folder of face crops", "give the folder that TALL's lists start from as data.root=")
     for split, name in lists.items():
         if split not in SPLITS:
-            raise DfdError(f"data.index.lists: {split!r} is no split; there are {', '.join(SPLITS)}")
+            raise DfdError(f"data.index.lists: {split!r} is not a split; there are {', '.join(SPLITS)}")
         path = existing(root / name, f"list file of the split {split}", "data.index.lists={train: ..., test: ...}")
         for number, line in enumerate(filter(str.strip, path.read_text(encoding="utf-8").splitlines()), 1):
             parts = line.split()

@@ -33,19 +33,21 @@ export function timeline(run, duration) {
   return element("figure", {}, plot, element("figcaption", {}, `Higher means more likely fake; ${where}. ${run.people.length} ${run.people.length === 1 ? "person" : "people"}.`));
 }
 
-export function stretches(run, told) {
-  const { plot, x } = frame(told.media.duration, 0, 1, `forged stretches: ${run.segments.length}`);
+export function stretches(run, answer) {
+  const duration = answer.media.duration;
+  const { plot, x } = frame(duration, 0, 1, `forged stretches: ${run.segments.length}`);
   for (const { start, end, score } of run.segments) {
     plot.append(shape("rect", { x: x(start), width: Math.max(2, x(end) - x(start)), y: TOP, height: HEIGHT - TOP - BOTTOM, class: "stretch" }, shape("title", {}, `${start.toFixed(2)} to ${end.toFixed(2)} s: ${score.toFixed(2)}`)));
   }
-  if (run.waveform) plot.append(shape("polyline", { points: run.waveform.map((level, i) => `${x((told.media.duration * i) / run.waveform.length).toFixed(1)},${(HEIGHT - BOTTOM - level * (HEIGHT - TOP - BOTTOM)).toFixed(1)}`).join(" "), class: "line p0" }));
+  if (run.waveform.length) plot.append(shape("polyline", { points: run.waveform.map((level, i) => `${x((duration * i) / run.waveform.length).toFixed(1)},${(HEIGHT - BOTTOM - level * (HEIGHT - TOP - BOTTOM)).toFixed(1)}`).join(" "), class: "line p0" }));
   const list = run.segments.map(({ start, end, score, stream }) => `${start.toFixed(1)} to ${end.toFixed(1)} s (${stream ?? "both"}, ${score.toFixed(2)})`).join("; ") || "none";
-  return element("figure", {}, plot, element("figcaption", {}, `Stretches that look forged: ${list}.`));
+  return element("figure", {}, plot, element("figcaption", {}, `Stretches that look forged, on the loudness of the sound: ${list}.`));
 }
 
-export function delays(run, told) {
+export function delays(run, answer) {
+  if (!run.delays.length) return element("p", {}, "Nothing was heard together with a face.");
   const all = run.delays.map((each) => each.delay);
-  const { plot, x, y } = frame(told.media.duration, Math.min(-0.2, ...all), Math.max(0.2, ...all), "delay between sound and lips over time");
+  const { plot, x, y } = frame(answer.media.duration, Math.min(-0.2, ...all), Math.max(0.2, ...all), "delay between sound and lips over time");
   plot.append(shape("polyline", { points: run.delays.map(({ t, delay }) => `${x(t).toFixed(1)},${y(delay).toFixed(1)}`).join(" "), class: "line p0" }));
-  return element("figure", {}, plot, element("figcaption", {}, "Seconds by which the sound is late (up) or early (down)."));
+  return element("figure", {}, plot, element("figcaption", {}, `Seconds by which the sound is late (up) or early (down), window by window. An offset of ${run.offset} frames over the whole clip does not count as forged.`));
 }

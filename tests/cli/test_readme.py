@@ -80,7 +80,7 @@ def test_a_checkpoint_alone_is_enough_from_any_folder(workplace, tmp_path):
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        ("python train.py sead=1", "did you mean 'seed'"),
+        ("python train.py sede=1", "did you mean 'seed'"),
         ("python train.py trainer.max_epoch=1", "did you mean 'max_epochs'"),
         ("python train.py seed=abc", "'abc' of type 'str' could not be converted to Integer"),
         ("python train.py data=ffpp data.root=nowhere", r"no FaceForensics\+\+ at .*nowhere"),

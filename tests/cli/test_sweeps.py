@@ -294,7 +294,7 @@ def test_a_search_that_is_killed_goes_on_with_the_same_command(tmp_path):
 @pytest.mark.slow
 def test_a_job_that_fails_stops_no_other_and_is_listed(tmp_path):
     done = toy(tmp_path, "-m", "kind=good,bad", "x=0.1,0.2", "sweep=mine")
-    assert done.returncode == 1
+    assert done.returncode == 3
     assert "job 2 failed: ValueError: this one is bad" in done.stderr
     assert "Traceback" not in done.stderr
     table = pd.read_csv(the_sweep(tmp_path) / "sweep.csv")
@@ -306,7 +306,7 @@ def test_a_job_that_fails_stops_no_other_and_is_listed(tmp_path):
     again = toy(tmp_path, "-m", "kind=good,bad", "x=0.1,0.2", "sweep=mine")  # what failed is tried again, no more
     starts = [len(p.read_text().splitlines()) for p in sorted(the_sweep(tmp_path).glob("*/starts.txt"))]
     assert starts == [1, 1, 2, 2]
-    assert again.returncode == 1
+    assert again.returncode == 3
 
 
 @pytest.mark.parametrize(
@@ -347,7 +347,7 @@ def test_every_launcher_does_all_jobs_though_one_is_killed(tmp_path, launcher):
     if "ray" in launcher[0]:
         pytest.importorskip("ray")
     done = toy(tmp_path, "-m", "kind=killed,good", "x=0.3", "sweep=mine", *launcher)
-    assert done.returncode == 1, done.stderr[-3000:]
+    assert done.returncode == 3, done.stderr[-3000:]
     found = jobs.read_all(the_sweep(tmp_path))
     assert [job.status for job in found] == ["failed", "done"], done.stderr[-3000:]
     assert found[1].value == pytest.approx(1.0)
@@ -373,7 +373,7 @@ def test_a_search_over_a_launcher_gives_a_trial_up_that_dies_again_and_again(tmp
         "hydra/launcher=joblib",
     ]
     done = toy(tmp_path, *words, "hparams_search.retries=1", "hydra.launcher.n_jobs=3")
-    assert done.returncode == 1
+    assert done.returncode == 3
     assert "its first 3 trials all failed" in done.stderr
     assert {job.reason for job in jobs.read_all(the_sweep(tmp_path))} == {"its process died 2 times"}
 
@@ -447,7 +447,7 @@ def test_a_run_is_run_again_with_the_same_result_and_with_another_value(workplac
 def test_trainings_on_several_processes_ask_for_a_launcher(workplace):
     command = "python train.py -m model=meso data=ffpp seed=1 trainer=ddp trainer.devices=2 trainer.accelerator=cpu"
     done = run(workplace, command, *QUICK)
-    assert done.returncode == 1
+    assert done.returncode == 3
     assert "add hydra/launcher=joblib" in done.stderr
 
 

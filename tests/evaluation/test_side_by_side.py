@@ -1,15 +1,21 @@
 """Datasets, conditions and detectors side by side."""
 
+import io
 import json
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
+from rich.console import Console
 
 from dfd.core.errors import DfdError
+from dfd.evaluation.compare import differing
 from dfd.evaluation.cross import crossing, plain
+from dfd.evaluation.evaluate import evaluate
 from dfd.evaluation.protocol import Protocol
 from dfd.evaluation.robustness import curves, markdown, robustness
+from dfd.evaluation.tables import evaluation_table
 from dfd.evaluation.versus import versus
 from tests.evaluation.tables import table
 
@@ -96,3 +102,33 @@ def test_only_shared_videos_are_compared():
         versus({"a": rows, "b": rows.assign(video="x" + rows["video"])}, QUICK)
     with pytest.raises(DfdError, match="disagree about the label of"):
         versus({"a": rows, "b": rows.assign(label=1 - rows["label"])}, replace(QUICK, resamples=0))
+
+
+def test_settings_in_which_runs_differ_are_columns():
+    overrides = ["model=meso +optimizer.lr=0.1 seed=1", "model=meso optimizer.lr=0.2 seed=2", "data=ffpp seed=3"]
+    found = differing(pd.DataFrame({"overrides": overrides}))
+    assert found == {"optimizer.lr": ["0.1", "0.2", ""]}
+    assert differing(pd.DataFrame({"overrides": ["a=1", "a=1"]})) == {}
+
+
+def test_a_narrow_terminal_breaks_numbers_and_cuts_none():
+    shown = io.StringIO()
+    evaluation = evaluate(table(), QUICK)
+    Console(file=shown, width=44).print(evaluation_table(evaluation, "meso"))
+    text = "".join(character for character in shown.getvalue() if character not in " │\n")
+    assert "…" not in text
+    assert f"[{evaluation.video['auc'].low:.3f}" in text
+    assert f"{evaluation.video['auc'].high:.3f}]" in text
+
+
+def test_robustness_counts_donors_as_well_as_targets():
+    rows = table(groups=24)
+    fakes = rows["label"] == 1
+    donors = rows["group"].where(~fakes, "g" + (rows["group"].str.extract(r"(\d+)")[0].astype(int) // 6).astype(str))
+    crossed = rows.assign(donor=donors)
+    tables = {("blur", level): table(groups=24, noise=0.1 * level) for level in (1, 3)}
+    plain = robustness(rows, tables, QUICK)
+    both = robustness(crossed, {name: part.assign(donor=donors) for name, part in tables.items()}, QUICK)
+    assert both.mean.value == plain.mean.value
+    assert both.clean.high - both.clean.low >= plain.clean.high - plain.clean.low
+    assert both.loss.high - both.loss.low >= (plain.loss.high - plain.loss.low) * (1 - 1e-9)

@@ -99,6 +99,7 @@ def test_from_the_key_to_the_verdict_and_away(seen, served, clip, tmp_path):
     assert words.startswith(("Fake: ", "Real: "))
     assert "not a probability" in words
     assert page.locator(".plot circle").count() == 4
+    playwright.expect(page.locator(".scroll img[src]")).to_have_count(1)
     assert seen.fits()
     seen.shot(f"done_{seen.name}")
 
@@ -118,7 +119,7 @@ def test_from_the_key_to_the_verdict_and_away(seen, served, clip, tmp_path):
         before = page.locator(".jobs li").count()
         page.locator("[data-name=erase]").first.focus()
         page.keyboard.press("Enter")
-        page.wait_for_function(f"document.querySelectorAll('.jobs li').length < {before}")
+        playwright.expect(page.locator(".jobs li")).to_have_count(before - 1, timeout=PATIENCE)
     assert page.is_visible("#empty")
     assert seen.wrong == []
 

@@ -16,7 +16,7 @@ from dfd.cli.invocation import Invocation
 from dfd.core.build import allowed_networks
 from dfd.core.errors import DfdError, Incomplete
 from dfd.core.locks import alone_in
-from dfd.core.text import printable
+from dfd.core.text import printable, short_names, without_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -149,15 +149,16 @@ def show(results: "Sequence[FileResult]", judging: "Judging", folder: Path | Non
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(caption=judging.origin)
-    for name in ("file", "verdict", "score (higher = fake)", "views"):
-        table.add_column(name, justify="left" if name in ("file", "verdict") else "right")
+    table = Table(caption=f"score: higher = fake; {judging.origin}")
+    for name in ("file", "verdict", "score", "views"):
+        table.add_column(name, justify="left" if name in ("file", "verdict") else "right", overflow="fold")
     styles = {"fake": "bold red", "real": "green"}
-    for result in results:
+    for result, name in zip(results, short_names([result.path for result in results]), strict=True):
         score = "-" if np.isnan(result.score) else f"{result.score:.3f}"
-        text = f"{result.verdict}: {result.reason}" if result.reason else result.verdict
+        reason = without_path(result.reason, result.path)
+        text = f"{result.verdict}: {reason}" if reason else result.verdict
         style = styles.get(result.verdict, "yellow")
-        table.add_row(Text(printable(str(result.path))), Text(printable(text), style), score, str(result.count))
+        table.add_row(Text(name), Text(printable(text), style), score, str(result.count))
     console = Console()
     console.print(table)
     counts = Counter(result.verdict for result in results)

@@ -14,7 +14,7 @@ from rich.text import Text
 from dfd.core.build import allowed_networks
 from dfd.core.errors import DfdError, Incomplete
 from dfd.core.run_folder import run_of
-from dfd.core.text import printable
+from dfd.core.text import printable, short_names, without_path
 from dfd.inference.sandbox import Limits
 from dfd.inference.segment_results import write_segments
 from dfd.inference.segments import BELIEVED, Located, SegmentEngine
@@ -50,11 +50,12 @@ def predict_segments(cfg: DictConfig, files: Sequence[Path]) -> float:
 def _show(located: Sequence[Located], threshold: float) -> None:
     table = Table(caption=f"fake: at least one stretch that scores {threshold:g} or more (higher = fake)")
     for name in ("file", "verdict", "score", "forged stretches"):
-        table.add_column(name, justify="right" if name == "score" else "left")
-    for one in located:
+        table.add_column(name, justify="right" if name == "score" else "left", overflow="fold")
+    for one, name in zip(located, short_names([one.path for one in located]), strict=True):
         named = sorted((p for p in one.proposals if p.score >= threshold), key=lambda p: p.start)
         segments = ", ".join(f"{p.start:.2f}-{p.end:.2f} s ({p.stream}, {p.score:.2f})" for p in named) or "none"
-        verdict = f"{one.verdict}: {one.reason}" if one.reason else one.verdict
+        reason = without_path(one.reason, one.path)
+        verdict = f"{one.verdict}: {reason}" if reason else one.verdict
         score = f"{one.score:.3f}" if one.judged else "-"
-        table.add_row(Text(printable(str(one.path))), Text(printable(verdict)), score, segments if one.judged else "-")
+        table.add_row(Text(name), Text(printable(verdict)), score, segments if one.judged else "-")
     Console().print(table)

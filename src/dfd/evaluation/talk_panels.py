@@ -14,8 +14,8 @@ from matplotlib.axes import Axes
 
 BLUE, RED, GREY = "#3066be", "#c8374a", "#8a8f98"
 STYLE = """body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:1280px;padding:0 1rem;color:#222}
-section{display:flex;gap:16px;align-items:flex-start;margin-bottom:2rem}video{width:280px;border-radius:6px}
-img{max-width:940px;width:100%}h2{font-size:17px}.note{color:#666}"""
+section{display:flex;flex-wrap:wrap;gap:16px;align-items:flex-start;margin-bottom:2rem}video{width:240px;border-radius:6px}
+img{flex:1 1 22rem;min-width:0;max-width:940px}h2{font-size:17px}.note{color:#666}"""
 
 
 def draw_panels(windows: pd.DataFrame, path: Path, title: str, note: str = "") -> Path:
@@ -45,7 +45,8 @@ def panel_page(entries: Sequence[tuple[Path, Path, str]], folder: Path) -> Path:
     ]
     page = folder / "panels.html"
     page.write_text(
-        f'<!doctype html><meta charset="utf-8"><title>Lips and voice</title><style>{STYLE}</style>'
+        '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>Lips and voice</title><style>{STYLE}</style>"
         f"<h1>Lips and voice</h1>{''.join(parts)}",
         encoding="utf-8",
     )
@@ -58,7 +59,15 @@ def _delays_over_time(axes: Axes, time: np.ndarray, frames: np.ndarray, probabil
     grid = np.full((round((time[-1] - time[0]) / step) + 1, len(frames)), np.nan)
     grid[np.round((time - time[0]) / step).astype(int)] = probability
     extent = (time[0] - step / 2, time[-1] + step / 2, frames[0] - 0.5, frames[-1] + 0.5)
-    image = axes.imshow(grid.T, origin="lower", aspect="auto", extent=extent, cmap="viridis", vmin=0, vmax=1)
+    image = axes.imshow(
+        grid.T,
+        origin="lower",
+        aspect="auto",
+        extent=extent,
+        cmap="viridis",
+        vmin=0,
+        vmax=max(0.1, float(probability.max())),
+    )
     axes.axhline(0, color="white", linewidth=0.6, linestyle=":")
     axes.set(title="Delays over time", xlabel="seconds", ylabel="sound early   frames   sound late")
     axes.figure.colorbar(image, ax=axes, label="probability")
@@ -77,6 +86,5 @@ def _over_time(axes: Axes, time: np.ndarray, values: np.ndarray, title: str, lab
     gap = np.flatnonzero(np.diff(time) > 0.06) + 1
     t, v = np.insert(time, gap, np.nan), np.insert(values.astype(float), gap, np.nan)
     axes.plot(t, v, color=BLUE, linewidth=1)
-    axes.axhline(float(values.mean()), color=RED, linewidth=0.9, linestyle="--", label=f"mean {values.mean():.3f}")
-    axes.set(title=title, xlabel="seconds", ylabel=label, ylim=(0, None))
-    axes.legend(loc="upper right", frameon=False)
+    axes.axhline(float(values.mean()), color=RED, linewidth=0.9, linestyle="--")
+    axes.set(title=f"{title} (mean {values.mean():.3f})", xlabel="seconds", ylabel=label, ylim=(0, None))

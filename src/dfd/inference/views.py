@@ -140,7 +140,7 @@ def talk_views(path: Path, crops: Crops, options: ViewOptions) -> FileViews:
     """Return what a run sees and hears of the person who speaks in one file."""
     sound = read_sound(path)
     if sound.silent:
-        raise NotTalking(f"the sound of {path} is silent: there is no voice to compare the lips with", "silent")
+        raise NotTalking(f"{path} is silent: there is no voice to compare the lips with", "silent")
     seen, track = file_talk_views(crops, sound.samples, options.input, options.looking.showing)  # type: ignore[arg-type]
     tracks = np.full(len(seen["t"]), track)
     return FileViews(seen["pixels"], seen["t"], tracks, sound=seen["sound"], length=seen["length"])

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from dfd.core.text import without_path
 from dfd.data.audio import STEADY
 from dfd.evaluation.operating import Operating
 from dfd.inference.engine import Engine
@@ -65,7 +66,7 @@ def of_views(name: str, engine: Engine, result: FileResult, path: Path) -> dict[
         "verdict": result.verdict,
         "score": _number(result.score),
         "probability": _number(result.probability),
-        "reason": {"code": result.kind, "detail": without(path, result.reason)} if result.reason else None,
+        "reason": {"code": result.kind, "detail": without_path(result.reason, path)} if result.reason else None,
         "people": _people(result.views[0]),
         "views": result.count,
         "out_of_distribution": _number(result.views[0].ood),
@@ -83,7 +84,7 @@ def of_segments(name: str, engine: SegmentEngine, found: Located, path: Path) ->
         "verdict": found.verdict,
         "score": _number(found.score) if found.judged else None,
         "probability": None,
-        "reason": {"code": found.kind, "detail": without(path, found.reason)} if found.reason else None,
+        "reason": {"code": found.kind, "detail": without_path(found.reason, path)} if found.reason else None,
         "people": [],
         "views": 0,
         "out_of_distribution": None,
@@ -125,11 +126,6 @@ def pictures(number: int, result: FileResult, seen: FileViews, artifacts: Artifa
             "score": scores.round(5).tolist(),
         }
     return shown
-
-
-def without(path: Path, text: str) -> str:
-    """Return a reason that names no file of this machine."""
-    return text.replace(f"{path} is ", "it is ").replace(f"{path} ", "it ").replace(str(path), "the file")
 
 
 def _delays(windows: pd.DataFrame | None, fps: float) -> list[dict[str, float]]:

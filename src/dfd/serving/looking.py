@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dfd.core.text import without_path
 from dfd.inference.engine import Engine
 from dfd.inference.file_features import FileFeatures
 from dfd.inference.restoring import Restoring, judge_restored
@@ -16,7 +17,7 @@ from dfd.inference.views import FileViews, ViewExtractor
 from dfd.models.base import TalkDetector
 from dfd.models.checkpoint import read_card
 from dfd.models.explain import can_be_explained
-from dfd.serving.answers import DIRECTION, Artifacts, about, of_restored, of_segments, of_views, pictures, without
+from dfd.serving.answers import DIRECTION, Artifacts, about, of_restored, of_segments, of_views, pictures
 from dfd.serving.confine import confine
 from dfd.serving.probing import Facts, Probe
 from dfd.serving.settings import Settings
@@ -141,9 +142,9 @@ class Looker:
         try:
             facts = self._probe(path)[0]
         except OverLimit as error:
-            raise NotJudged(without(path, str(error)), error.reason) from error
+            raise NotJudged(without_path(str(error), path), error.reason) from error
         if facts.kind:
-            raise NotJudged(without(path, facts.reason), facts.kind)
+            raise NotJudged(without_path(facts.reason, path), facts.kind)
         return facts
 
     def _views(self, path: Path) -> list[FileViews]:
@@ -152,13 +153,13 @@ class Looker:
         try:
             return self._decode(path)
         except OverLimit as error:
-            raise NotJudged(without(path, str(error)), error.reason) from error
+            raise NotJudged(without_path(str(error), path), error.reason) from error
 
     def _streams(self, path: Path, sandbox: Sandbox[FileFeatures]) -> list[FileFeatures]:
         try:
             return sandbox(path)
         except OverLimit as error:
-            raise NotJudged(without(path, str(error)), error.reason) from error
+            raise NotJudged(without_path(str(error), path), error.reason) from error
 
     def _judge(
         self, path: Path, views: list[FileViews], streams: Mapping[str, list[FileFeatures]], deblur: str

@@ -114,7 +114,7 @@ def _axis(seconds: float, top: float) -> str:
     ticks = np.arange(0, seconds + 1e-9, step)
     marks = (
         f'<line x1="{_x(t, seconds):.1f}" x2="{_x(t, seconds):.1f}" y1="{top}" y2="{top + 4}" stroke="currentColor"/>'
-        + _text(_x(t, seconds) - 6, top + 16, f"{t:g} s")
+        + _text(min(_x(t, seconds), WIDTH - 14), top + 16, f"{t:g} s", "middle")
         for t in ticks
     )
     line = f'<line x1="{LEFT}" x2="{WIDTH - 8}" y1="{top}" y2="{top}" stroke="currentColor" stroke-opacity="0.5"/>'
@@ -125,5 +125,5 @@ def _label(text: str, top: float) -> str:
     return _text(4, top + 11, text) if text else ""
 
 
-def _text(x: float, y: float, text: str) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" style="{STYLE}">{escape(text)}</text>'
+def _text(x: float, y: float, text: str, anchor: str = "start") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" style="{STYLE}">{escape(text)}</text>'

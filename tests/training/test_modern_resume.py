@@ -9,7 +9,7 @@ import torch
 from dfd.data.datamodule import FaceDataModule
 from dfd.data.selfblend_module import SelfBlendDataModule
 from dfd.models.image import ImageDetector
-from dfd.training.callbacks import Stopped, StopGracefully
+from dfd.training.callbacks import StopGracefully, Stopped
 from dfd.training.classification import Classification
 from dfd.training.sam import SamAdamW
 from dfd.training.schedules import warmup_cosine

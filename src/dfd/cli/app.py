@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dfd.cli.exits import INCOMPLETE, INTERRUPTED, REFUSED, leave
+from dfd.cli.help import help_of
 from dfd.cli.invocation import Invocation
 from dfd.cli.messages import in_one_line
 from dfd.cli.schema import register
@@ -58,6 +59,9 @@ def command(name: str, task: Task, other: Callable[[Sequence[str]], str | None] 
 
     def main() -> None:
         prepare()
+        if {"--help", "-h"} & set(sys.argv[1:]):
+            print(help_of(name))  # noqa: T201
+            return
         # Hydra then lets exceptions through instead of printing its own many lines
         os.environ.setdefault("HYDRA_FULL_ERROR", "1")
         if any(word.startswith("plugins=") for word in sys.argv[1:]):

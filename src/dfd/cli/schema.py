@@ -144,7 +144,7 @@ class Eval(Root):
     """python eval.py"""
 
     run: str = MISSING  # a run folder or a checkpoint file
-    split: str = "test"
+    split: str = "test"  # test | val | train
     output: str | None = None  # null: <run>/eval/<data>-<split>
     seed: int = 0
     data: Any = None
@@ -171,14 +171,14 @@ class Predict(Root):
     frames: int | None = None  # looked at per video, for image networks; null: as in the run's evaluation
     faces: int = 1  # at most so many people of a video
     strategy: str | None = None  # mean | confident | max | tracks (most suspect person) ...; null: as validation pooled
-    batch_size: int = 32
+    batch_size: int = 32  # views that the network sees at once
     workers: int | None = None  # processes that decode and find faces; null: one per core; 0: in this process
     allow_sample: bool = False  # let a run that was trained on the rendered sample judge real media
     seconds: float = 60.0  # that one file may take to decode and to find its faces
     memory: float = 2.0  # GiB that one file may take for that
     explain: bool = False  # write what speaks for "fake" in each file: a picture; of talking faces panels and tables
     original_files: bool = False  # also output.log and testing_scores.npy, as the code of AVAD writes them
-    device: str = "auto"
+    device: str = "auto"  # auto | cpu | cuda | cuda:1 | mps
 
 
 @dataclass

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -10,12 +11,14 @@ from torch.utils.data import Dataset
 
 from dfd.core.errors import DfdError
 from dfd.core.records import InputSpec, Record
-from dfd.data.augment import Augment
 from dfd.data.crops import COLUMNS, Crops
 from dfd.data.kinds import is_image
 from dfd.data.sampling import spread
 from dfd.data.video import probe, read_frames, read_picture_file
 from dfd.data.views import Views, Visit, fit
+
+if TYPE_CHECKING:
+    from dfd.data.augment import Augment
 
 # what Pillow raises on files that are damaged, or larger than a picture should be
 UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
@@ -28,7 +31,7 @@ class ImageViews(Dataset[Views]):
         self,
         records: Sequence[Record],
         input: InputSpec,
-        augment: Augment | None = None,
+        augment: "Augment | None" = None,
         targets: Sequence[int] | None = None,
     ) -> None:
         if input.kind != "image":

@@ -7,7 +7,7 @@ code. A view lies within one stretch of ticks that all show the person.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 import cv2
 import numpy as np
@@ -18,11 +18,13 @@ from dfd.core.errors import DfdError
 from dfd.core.records import Record, TalkInput
 from dfd.data.align import show
 from dfd.data.audio import RATE, steady
-from dfd.data.augment import Augment
 from dfd.data.crops import Crops
 from dfd.data.readers import Reader, open_crops
 from dfd.data.sampling import sliding
 from dfd.data.views import Visit
+
+if TYPE_CHECKING:
+    from dfd.data.augment import Augment
 
 QUIET = 10 ** (-50 / 20)  # root mean square of a frame in which nobody speaks
 
@@ -154,7 +156,7 @@ class TalkDataset(Dataset[TalkViews]):
         records: Sequence[Record],
         folder: Path,
         input: TalkInput,
-        augment: Augment | None = None,
+        augment: "Augment | None" = None,
         showing: Showing = Showing(),  # noqa: B008 - immutable
         vary_sound: bool = False,
         first_only: bool = False,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import NamedTuple, TypedDict
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 import numpy as np
 from torch.utils.data import Dataset
@@ -12,11 +12,13 @@ from dfd.core.card import Showing
 from dfd.core.errors import DfdError
 from dfd.core.records import InputSpec, Record
 from dfd.data.align import RESIZES, fit, show, shown_points
-from dfd.data.augment import Augment
 from dfd.data.cache import ShownCrops
 from dfd.data.crops import LANDMARKS, CropReader
 from dfd.data.readers import Reader, open_crops
 from dfd.data.sampling import Sampling, choose, official
+
+if TYPE_CHECKING:
+    from dfd.data.augment import Augment
 
 
 class Visit(NamedTuple):
@@ -75,7 +77,7 @@ class FaceViews(Dataset[Views]):
         folder: Path,
         input: InputSpec,
         views: int = 1,
-        augment: Augment | None = None,
+        augment: "Augment | None" = None,
         showing: Showing = Showing(),  # noqa: B008 - immutable
         sampling: Sampling = "even",
         cache: Path | None = None,

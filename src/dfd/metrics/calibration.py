@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
-from scipy.optimize import minimize
 from scipy.special import expit, log1p
 
 from dfd.core.errors import DfdError
@@ -70,6 +69,8 @@ def fit(method: str, labels: np.ndarray, scores: np.ndarray) -> Calibration:
     slopes = features.shape[1] - (method != "temperature")
     bounds = [(0.0, None)] * slopes + [(None, None)] * (features.shape[1] - slopes)
     start = np.append(np.ones(slopes), np.zeros(features.shape[1] - slopes))
+    from scipy.optimize import minimize  # slow to import, and only fitting needs it
+
     found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds)
     weights = found.x / scale
     weights[-1] -= (weights * centre).sum()  # of the constant, where there is one: else nothing was shifted

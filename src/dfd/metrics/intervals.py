@@ -11,8 +11,7 @@ from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import numpy as np
-from scipy.special import expit, logit
-from scipy.stats import t
+from scipy.special import expit, logit, stdtr, stdtrit
 
 Scale = Literal["logit", "log", "plain"]
 
@@ -38,11 +37,11 @@ class Spread(NamedTuple):
 
     def reach(self, confidence: float = 0.95) -> float:
         """Return half the width of the symmetric interval."""
-        return float(t.ppf((1 + confidence) / 2, self.df) * self.error)
+        return float(stdtrit(self.df, (1 + confidence) / 2) * self.error)
 
     def p(self, value: float) -> float:
         """Return the two-sided p-value of the hypothesis that the true value is zero."""
-        return float(2 * t.sf(abs(value) / self.error, self.df))
+        return float(2 * stdtr(self.df, -abs(value) / self.error))
 
 
 UNKNOWN = Spread(np.nan, np.nan)

@@ -71,6 +71,6 @@ def test_probe_reads_what_was_unpacked(tmp_path, capsys):
     for name in ("real/0.mp4", "fake/0_fake.mp4"):
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).touch()
-    with pytest.raises(DfdError, match="UADFV in .* is not what was published"):
+    with pytest.raises(DfdError, match=r"UADFV in .* is not what was published"):
         fetch.probe("uadfv", tmp_path)
     assert "49" in capsys.readouterr().out

@@ -47,7 +47,7 @@ class Joined(io.RawIOBase):
         self.at = max(0, offset + {os.SEEK_SET: 0, os.SEEK_CUR: self.at, os.SEEK_END: self.ends[-1]}[whence])
         return self.at
 
-    def readinto(self, buffer: "memoryview") -> int:  # type: ignore[override]
+    def readinto(self, buffer: "memoryview") -> int:
         number = bisect.bisect_right(self.ends, self.at)
         if number == len(self.ends):
             return 0
@@ -111,7 +111,7 @@ def _members(file: "io.BufferedReader[Joined]", name: str) -> Iterator[Member]:
         if not (entry.isfile() or entry.isdir()):
             raise DfdError(f"{name} holds a link or device ({entry.name}): it was not unpacked")
         if entry.isfile():
-            yield Member(entry.name, entry.size, lambda entry=entry: tar.extractfile(entry))  # type: ignore[misc]
+            yield Member(entry.name, entry.size, lambda entry=entry: tar.extractfile(entry))  # type: ignore[misc, arg-type]
 
 
 def _checked(members: list[Member], folder: Path, name: str) -> list[Member]:

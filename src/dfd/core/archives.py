@@ -47,12 +47,12 @@ class Joined(io.RawIOBase):
         self.at = max(0, offset + {os.SEEK_SET: 0, os.SEEK_CUR: self.at, os.SEEK_END: self.ends[-1]}[whence])
         return self.at
 
-    def readinto(self, buffer: "memoryview") -> int:
+    def readinto(self, buffer: "memoryview") -> int:  # type: ignore[override]
         number = bisect.bisect_right(self.ends, self.at)
         if number == len(self.ends):
             return 0
         self.files[number].seek(self.at - (self.ends[number - 1] if number else 0))
-        count = self.files[number].readinto(buffer)  # type: ignore[attr-defined]
+        count = self.files[number].readinto(buffer)
         self.at += count
         return int(count)
 

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
 from torch import Tensor, nn
-from torchvision.ops import batched_nms
 
 THRESHOLDS = (0.6, 0.7, 0.7)
 WINDOW, STRIDE, SHRINK = 12, 2, 0.709  # of the first network, and between the levels of the pyramid
@@ -146,9 +145,21 @@ def _shifted(boxes: np.ndarray, change: np.ndarray) -> np.ndarray:
 
 
 def _nms(boxes: np.ndarray, score: np.ndarray, group: np.ndarray, overlap: float) -> np.ndarray:
-    arrays = (torch.from_numpy(np.ascontiguousarray(a)) for a in (boxes.astype(np.float32), score, group))
-    tensors = list(arrays)
-    return batched_nms(tensors[0], tensors[1].float(), tensors[2], overlap).numpy()
+    """Return which boxes stay, best first: within a group none overlaps a better one by more than `overlap`."""
+    order = np.argsort(-score.astype(np.float32), kind="stable")
+    kept: list[np.ndarray] = []
+    for name in np.unique(group):
+        left = order[group[order] == name]
+        while len(left):
+            kept.append(left[:1])
+            best, rest = boxes[left[0]].astype(np.float32), boxes[left[1:]].astype(np.float32)
+            sides = np.minimum(best[2:4], rest[:, 2:4]) - np.maximum(best[:2], rest[:, :2])
+            shared = np.clip(sides, 0, None).prod(axis=1)
+            areas = (rest[:, 2:4] - rest[:, :2]).prod(axis=1)
+            union = (best[2:4] - best[:2]).prod() + areas - shared
+            left = left[1:][~(shared > overlap * union)]
+    chosen = np.concatenate(kept) if kept else np.zeros(0, np.int64)
+    return chosen[np.argsort(-score[chosen].astype(np.float32), kind="stable")]
 
 
 def _best_of_overlapping(image: np.ndarray, boxes: np.ndarray, score: np.ndarray, overlap: float = 0.7) -> np.ndarray:

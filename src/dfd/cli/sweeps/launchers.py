@@ -253,11 +253,11 @@ def run_process(job: Packed, environment: dict[str, str]) -> int:
 
 def visible_gpus() -> list[str]:
     """Return the GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
-    import torch
-
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
     if given is not None:
         return [name for name in given.split(",") if name]
+    import torch
+
     return [str(number) for number in range(torch.cuda.device_count())]
 
 

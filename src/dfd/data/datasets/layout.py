@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from dfd.core.errors import DfdError
-from dfd.core.records import Record
-from dfd.data.kinds import describe_others, sort_files
+from dfd.core.records import FAKE, REAL, Record
+from dfd.data.kinds import VIDEO_SUFFIXES, describe_others, sort_files
 
 log = logging.getLogger("dfd")
 
@@ -84,3 +84,26 @@ def media(folder: Path) -> list[Path]:
     if found.others:
         note(f"{folder}: {describe_others(found.others)}")
     return found.media
+
+
+def videos(folder: Path) -> list[Path]:
+    """Return the videos below a folder by their names, in order; their content is looked at by preprocessing."""
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in VIDEO_SUFFIXES and not p.name.startswith("."))
+
+
+def some(records: Sequence[Record], title: str, root: Path, get_it: str) -> Iterator[Record]:
+    """Yield the records, of which there must be real and fake ones."""
+    for label, word in ((REAL, "real"), (FAKE, "fake")):
+        if not any(record.label == label for record in records):
+            raise DfdError(f"{title} in {root} has no {word} videos where they are expected: {get_it}")
+    yield from records
+
+
+def split_groups(groups: Iterable[str], val: float, test: float) -> dict[str, str]:
+    """Return the split of every group, by the hash of its name: the same ones everywhere."""
+    if val < 0 or test < 0 or val + test >= 1:
+        raise DfdError(f"val_fraction={val} and test_fraction={test} leave nothing to train on")
+    names = set(groups)
+    tested = carve(names, test)
+    validated = carve(names - tested, val / (1 - test))
+    return {name: "test" if name in tested else "val" if name in validated else "train" for name in names}

@@ -254,14 +254,14 @@ def _rates(videos: pd.DataFrame, noun: str) -> list[str]:
     reals = int((videos["label"] == 0).sum())
     if not reals or reals == len(videos):
         return []
-    dashes = [f"{NAMES[name]} ({1 / rate:.0f})" for name, rate in RATES.items() if not can_be_read(rate, reals)]
+    dashes = [f"{NAMES[name]} needs {1 / rate:.0f}" for name, rate in RATES.items() if not can_be_read(rate, reals)]
     meant = {rate: meant_rate(rate, reals) for rate in RATES.values() if can_be_read(rate, reals)}
-    moved = [f"{100 * rate:.3g} % is {100 * real:.3g} %" for rate, real in meant.items() if real > 1.05 * rate]
+    moved = [f"{100 * rate:.3g} % here means {100 * real:.3g} %" for rate, real in meant.items() if real > 1.05 * rate]
     remarks = []
     if dashes:
-        remarks.append(f"no {', '.join(dashes)}: in brackets the reals that it needs, there are {reals}")
+        remarks.append(f"too few real {noun}s ({reals}): {', '.join(dashes)}")
     if moved:
-        remarks.append(f"with {reals} real {noun}s the FPR to expect on new ones is higher: {', '.join(moved)}")
+        remarks.append(f"FPR to expect on new real {noun}s: {', '.join(moved)}")
     return remarks
 
 

@@ -147,19 +147,25 @@ def _shifted(boxes: np.ndarray, change: np.ndarray) -> np.ndarray:
 def _nms(boxes: np.ndarray, score: np.ndarray, group: np.ndarray, overlap: float) -> np.ndarray:
     """Return which boxes stay, best first: within a group none overlaps a better one by more than `overlap`."""
     order = np.argsort(-score.astype(np.float32), kind="stable")
-    kept: list[np.ndarray] = []
+    kept = []
     for name in np.unique(group):
-        left = order[group[order] == name]
-        while len(left):
-            kept.append(left[:1])
-            best, rest = boxes[left[0]].astype(np.float32), boxes[left[1:]].astype(np.float32)
-            sides = np.minimum(best[2:4], rest[:, 2:4]) - np.maximum(best[:2], rest[:, :2])
-            shared = np.clip(sides, 0, None).prod(axis=1)
-            areas = (rest[:, 2:4] - rest[:, :2]).prod(axis=1)
-            union = (best[2:4] - best[:2]).prod() + areas - shared
-            left = left[1:][~(shared > overlap * union)]
+        members = order[group[order] == name]
+        covers, stays = _overlaps(boxes[members].astype(np.float32)) > overlap, np.ones(len(members), bool)
+        for place in range(len(members)):
+            if stays[place]:
+                stays[place + 1 :] &= ~covers[place, place + 1 :]
+        kept.append(members[stays])
     chosen = np.concatenate(kept) if kept else np.zeros(0, np.int64)
     return chosen[np.argsort(-score[chosen].astype(np.float32), kind="stable")]
+
+
+def _overlaps(boxes: np.ndarray) -> np.ndarray:
+    """Return the intersection over union of every two boxes (N, 4)."""
+    low, high = boxes[:, :2], boxes[:, 2:4]
+    sides = np.minimum(high[:, None], high[None]) - np.maximum(low[:, None], low[None])
+    shared = sides[..., 0].clip(0) * sides[..., 1].clip(0)
+    areas = (high - low).prod(1)
+    return shared / np.maximum(areas[:, None] + areas[None] - shared, 1e-12)
 
 
 def _best_of_overlapping(image: np.ndarray, boxes: np.ndarray, score: np.ndarray, overlap: float = 0.7) -> np.ndarray:

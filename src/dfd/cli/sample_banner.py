@@ -33,7 +33,7 @@ def scale_down(cfg: DictConfig, called: Invocation) -> dict[str, Any]:
         current = OmegaConf.select(cfg, key)
         if current == value or _overlaps(key, given) or current != OmegaConf.select(untouched, key):
             continue
-        OmegaConf.update(cfg, key, value)
+        OmegaConf.update(cfg, key, value, merge=False)  # a whole node takes the place of the other
         changed[str(key)] = value
     return changed
 

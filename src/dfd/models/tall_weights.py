@@ -51,7 +51,7 @@ def read_foreign(path: Path, ema: bool = False) -> Foreign:
         raise DfdError(f"{path} cannot be read as weights: {' '.join(str(error).split())[:200]}") from error
     key = "model_ema" if ema else "model"
     if ema and key not in content:
-        raise DfdError(f"{path} holds no averaged weights ({key}): convert it without --ema")
+        raise DfdError(f"{path} holds no averaged weights ({key}): import it without ema=true")
     state = content.get(key, content)
     state = {name.removeprefix("module."): value for name, value in state.items() if isinstance(value, Tensor)}
     if any(name.startswith("model.") for name in state):

@@ -55,8 +55,9 @@ def read_file(path: Path) -> Columns:
             raise DfdError(f"{path} is not a {', '.join(SUFFIXES)} file")
     except DfdError as error:
         raise DfdError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
-    except (ValueError, UnicodeDecodeError, EOFError) as error:
-        raise DfdError(f"{path} cannot be read ({str(error).splitlines()[0]}): is it damaged?") from error
+    except (ValueError, UnicodeDecodeError, EOFError, RecursionError, OSError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DfdError(f"{path} cannot be read ({reason}): is it damaged?") from error
     if not len(rows):
         raise DfdError(f"{path} has no rows: expected a name and a score, or a name and a label, per row")
     return _understood(rows, path)

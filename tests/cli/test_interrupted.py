@@ -1,0 +1,157 @@
+"""Preprocessing, evaluation and prediction that are killed at any moment: the same command ends as one left alone."""
+
+import hashlib
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.cli.conftest import ROOT, run
+
+pytestmark = pytest.mark.slow
+KILLS = 3
+
+
+def children(word: str) -> list[int]:
+    """Return the processes whose command line or folder names a place of this test."""
+    found = []
+    for process in Path("/proc").iterdir():
+        if not process.name.isdigit() or int(process.name) == os.getpid():
+            continue
+        try:
+            where = os.readlink(process / "cwd")
+            command = (process / "cmdline").read_bytes().decode(errors="replace")
+        except OSError:
+            continue
+        if "python" in command and (word in command or where.startswith(word)):
+            found.append(int(process.name))
+    return found
+
+
+def kill(workplace: Path, words: list[str], seconds: float) -> bool:
+    """Start a command and kill its main process, no other, after a while; whether it was still at work."""
+    command = [sys.executable, str(ROOT / words[0]), *words[1:]]
+    with subprocess.Popen(
+        command, cwd=workplace, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    ) as process:
+        time.sleep(seconds)
+        at_work = process.poll() is None
+        if at_work:
+            process.send_signal(signal.SIGKILL)
+        process.wait()
+    return at_work
+
+
+def no_orphans(place: Path) -> None:
+    for _ in range(100):
+        left = children(str(place))
+        if not left:
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"processes outlived their command: {left}")
+
+
+def interrupted(workplace: Path, words: list[str], seconds: float) -> None:
+    """Kill a command some times within the seconds that it takes, then let it end."""
+    draw = random.Random()
+    killed = sum(kill(workplace, words, draw.uniform(0.3, 0.95) * seconds) for _ in range(KILLS))
+    assert killed, "it was done each time before it could be killed"
+    done = run(workplace, f"python {' '.join(words)}")
+    assert done.returncode == 0, done.stderr[-3000:]
+    no_orphans(workplace)
+
+
+def timed(workplace: Path, words: list[str]) -> float:
+    start = time.monotonic()
+    done = run(workplace, f"python {' '.join(words)}")
+    assert done.returncode == 0, done.stderr[-3000:]
+    return time.monotonic() - start
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Return a digest of every crop in every container, which themselves hold dates."""
+    found = {}
+    for path in sorted(folder.rglob("crops/**/*.zip")):
+        with zipfile.ZipFile(path) as archive:
+            digest = hashlib.sha256()
+            for name in sorted(archive.namelist()):
+                digest.update(name.encode() + archive.read(name))
+            found[path.relative_to(folder).as_posix()] = digest.hexdigest()
+    return found
+
+
+@pytest.fixture
+def place(workplace, tmp_path):
+    """A folder of this test's own with the run and the videos of `workplace`."""
+    for name in ("outputs", "FaceForensics++"):
+        shutil.copytree(workplace / name, tmp_path / name)
+    return tmp_path
+
+
+def test_preprocessing(place):
+    words = ["preprocess.py", "data=ffpp", "data.root=FaceForensics++", "data.crops.groups=2", "workers=2"]
+    seconds = timed(place, [*words, "paths.data_dir=whole"])
+    interrupted(place, [*words, "paths.data_dir=parts"], seconds)
+    whole, parts = contents(place / "whole"), contents(place / "parts")
+    assert len(whole) > 3
+    assert whole == parts
+    assert not [path for path in (place / "parts").rglob("*") if ".part" in path.name]
+    one, other = (
+        pd.read_parquet(next((place / name).rglob("manifest.parquet"))).drop(columns="path")
+        for name in ("whole", "parts")
+    )
+    pd.testing.assert_frame_equal(one, other)
+
+
+def test_prediction(place):
+    words = ["predict.py", "run=outputs/demo", "input=FaceForensics++", "workers=2"]
+    seconds = timed(place, [*words, "output=whole"])
+    interrupted(place, [*words, "output=parts"], seconds)
+    for name in ("verdicts.csv", "predictions.csv"):
+        assert (place / "whole" / name).read_bytes() == (place / "parts" / name).read_bytes()
+    assert not (place / "parts/unfinished.jsonl").exists()
+
+
+def test_evaluation(place):
+    words = ["eval.py", "run=outputs/demo", "data=ffpp", "data.root=FaceForensics++", "eval.resamples=20"]
+    seconds = timed(place, [*words, "output=whole"])
+    interrupted(place, [*words, "output=parts"], seconds)
+    one, other = (pd.read_parquet(place / name / "predictions.parquet") for name in ("whole", "parts"))
+    pd.testing.assert_frame_equal(one, other)
+    assert (place / "parts/report.html").is_file()
+
+
+def test_a_file_that_vanishes_or_changes_meanwhile_costs_itself_alone(place):
+    folder = place / "media"
+    folder.mkdir()
+    source = next((place / "FaceForensics++").rglob("*.mp4"))
+    for number in range(6):
+        shutil.copy(source, folder / f"{number}.mp4")
+    (folder / "5.mp4").unlink()
+    os.symlink(folder / "gone.mp4", folder / "5.mp4")  # listed, and not there when its turn comes
+    (folder / "4.mp4").write_bytes(source.read_bytes()[: source.stat().st_size // 3])  # half copied
+    done = run(place, "python predict.py run=outputs/demo input=media output=judged")
+    assert done.returncode == 3, done.stderr[-3000:]
+    table = pd.read_csv(place / "judged/verdicts.csv")
+    judged = table.loc[table["verdict"] != "not judged", "file"].tolist()
+    assert [Path(name).name for name in judged][:4] == ["0.mp4", "1.mp4", "2.mp4", "3.mp4"]
+
+
+def test_a_clock_that_was_set_back_changes_nothing(place):
+    words = ["predict.py", "run=outputs/demo", "input=FaceForensics++", "workers=0"]
+    timed(place, [*words, "output=now"])
+    later = time.time() + 10 * 365 * 86_400
+    for path in [*(place / "outputs/demo").rglob("*"), *(place / "FaceForensics++").rglob("*")]:
+        os.utime(path, (later, later))  # everything comes from the future
+    timed(place, [*words, "output=future"])
+    assert (place / "now/verdicts.csv").read_bytes() == (place / "future/verdicts.csv").read_bytes()
+    done = run(place, "python eval.py run=outputs/demo data=ffpp data.root=FaceForensics++ eval.resamples=20")
+    assert done.returncode == 0, done.stderr[-3000:]

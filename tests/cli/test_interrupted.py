@@ -111,6 +111,16 @@ def test_preprocessing(place):
     pd.testing.assert_frame_equal(one, other)
 
 
+def test_rendering(tmp_path):
+    words = ["preprocess.py", "data=ffpp", "data.sample.identities=8", "data.crops.groups=2", "workers=2"]
+    assert kill(tmp_path, words, 8)  # the heads are being drawn
+    no_orphans(tmp_path)
+    timed(tmp_path, words)
+    timed(tmp_path, [*words, "paths.data_dir=whole"])
+    assert contents(tmp_path / "data") == contents(tmp_path / "whole")
+    assert not [path for path in tmp_path.rglob("*") if ".part" in path.name]
+
+
 def test_prediction(place):
     words = ["predict.py", "run=outputs/demo", "input=FaceForensics++", "workers=2"]
     seconds = timed(place, [*words, "output=whole"])

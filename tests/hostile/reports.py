@@ -44,7 +44,10 @@ def hostile_reports() -> Iterator[tuple[str, bytes]]:
     yield "one_class.csv", b"video,score,label\na.mp4,0.5,1\nb.mp4,0.4,1\n"
     yield "formulas.csv", b"video,score,label\n=cmd|' /C calc'!A0,0.5,1\n@SUM(1),0.4,0\n"
     yield "escapes.csv", b"video,score,label\n\x1b[31mred\x1b]0;title\x07.mp4,0.5,1\nb.mp4,0.4,0\n"
-    yield "markup.csv", b"video,score,label,method\n<script>alert(1)</script>,0.5,1,<img src=x onerror=alert(1)>\nb,0.4,0,real\n"
+    yield (
+        "markup.csv",
+        b"video,score,label,method\n<script>alert(1)</script>,0.5,1,<img src=x onerror=alert(1)>\nb,0.4,0,real\n",
+    )
     yield "dots.csv", b"video,score,label\n../../etc/passwd,0.5,1\n/etc/shadow,0.4,0\n"
     yield "twice.csv", b"video,video,score,score,label\na,b,0.5,0.1,1\nc,d,0.4,0.2,0\n"
     yield "nested.json", b"[" * 100_000 + b"]" * 100_000

@@ -318,7 +318,7 @@ def note_and_wait(place):
 def test_workers_do_not_outlive_a_main_process_that_is_killed(tmp_path):
     script = (
         "from concurrent.futures import ProcessPoolExecutor; from multiprocessing import get_context\n"
-        "from dfd.preprocess.runner import start_worker; from tests.preprocess.test_pipeline import note_and_wait\n"
+        "from dfd.core.workers import start_worker; from tests.preprocess.test_pipeline import note_and_wait\n"
         "if __name__ == '__main__':\n"
         "    with ProcessPoolExecutor(2, get_context('spawn'), start_worker) as pool:\n"
         f"        [pool.submit(note_and_wait, {str(tmp_path)!r}) for _ in range(2)]\n"

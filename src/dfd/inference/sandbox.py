@@ -26,7 +26,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from dfd.core.errors import DfdError
-from dfd.preprocess.runner import start_worker
+from dfd.core.workers import start_worker
 
 try:
     import resource

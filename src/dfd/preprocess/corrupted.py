@@ -13,12 +13,13 @@ from dfd.core.cores import cores
 from dfd.core.errors import DfdError
 from dfd.core.manifest import Manifest
 from dfd.core.records import Record
+from dfd.core.workers import start_worker
 from dfd.data.corrupt import VERSION, corrupt, is_codec, strength, transcode
 from dfd.data.crops import CROP_BOX, CropReader, Crops, Table, write_crops
 from dfd.data.video import probe, read_frames
 from dfd.preprocess.crop import cut
 from dfd.preprocess.pipeline import crop_path
-from dfd.preprocess.runner import progress_bar, start_worker
+from dfd.preprocess.runner import progress_bar
 
 
 def corrupted(

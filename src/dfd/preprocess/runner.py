@@ -7,7 +7,6 @@ where the output would be, until the file that failed changes.
 import errno
 import json
 import logging
-import os
 import signal
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -15,9 +14,8 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExe
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from pathlib import Path
-from threading import Thread
 from typing import Any, Literal
 
 from rich.console import Console
@@ -27,6 +25,7 @@ from rich.text import Text
 from dfd.core.cores import cores
 from dfd.core.errors import DfdError
 from dfd.core.records import Failure
+from dfd.core.workers import start_worker
 
 log = logging.getLogger(__name__)
 
@@ -247,24 +246,6 @@ def _died(engine: Engine) -> tuple[type[Exception], ...]:
 
         return (WorkerCrashedError,)
     return (BrokenProcessPool,)
-
-
-def start_worker() -> None:
-    """Work is spread over files, not within one; Ctrl-C is the main process's to handle; nobody outlives it."""
-    os.environ["OMP_NUM_THREADS"] = "1"  # torch is imported later, and only by workers that look for faces
-    import cv2
-
-    cv2.setNumThreads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    Thread(target=_leave_with_the_main_process, daemon=True).start()
-
-
-def _leave_with_the_main_process() -> None:
-    """A main process that is killed tells nobody: its workers would go on, and wait for more forever."""
-    main = parent_process()
-    if main is not None:
-        main.join()
-        os._exit(1)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from dfd.core.cores import cores
+from dfd.core.workers import start_worker
 
 MARKER = "sample.json"
 
@@ -35,7 +36,7 @@ def spread(tasks: Sequence[Callable[[], Any]], title: str, workers: int | None =
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with (
         Progress(*columns, console=Console(stderr=True)) as progress,
-        ProcessPoolExecutor(min(workers or cores(), len(tasks)), get_context("spawn")) as pool,
+        ProcessPoolExecutor(min(workers or cores(), len(tasks)), get_context("spawn"), start_worker) as pool,
     ):
         bar = progress.add_task(title, total=len(tasks))
         futures = [pool.submit(task) for task in tasks]

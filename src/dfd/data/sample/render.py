@@ -21,6 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from dfd.core.cores import cores
 from dfd.core.errors import DfdError
 from dfd.core.records import SPLITS
+from dfd.core.workers import start_worker
 from dfd.data.sample.forgeries import FAMILIES, Forgery, Shot
 from dfd.data.sample.heads import draw_face, draw_identity, draw_motion
 from dfd.data.sample.mark import MARK, MARKER
@@ -187,7 +188,7 @@ def _render(jobs: Sequence[Job], root: Path, seed: tuple[int, int], dataset: str
     count = min(workers or cores(), len(jobs))
     with (
         Progress(*columns, console=Console(stderr=True)) as progress,
-        ProcessPoolExecutor(count, get_context("spawn")) as pool,
+        ProcessPoolExecutor(count, get_context("spawn"), start_worker) as pool,
     ):
         task = progress.add_task(f"drawing the {dataset} sample", total=sum(1 + len(job.forgeries) for job in jobs))
         futures = {pool.submit(render, job, root, seed): job for job in jobs}

@@ -25,6 +25,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from dfd.core.cores import cores
 from dfd.core.errors import DfdError
+from dfd.core.workers import start_worker
 from dfd.data.datasets.fakeavceleb import COLUMNS, INNOCENT, TABLE, split_people
 from dfd.data.sample.forgeries import Shot, deepfakes, faceswap, relipped
 from dfd.data.sample.heads import Motion
@@ -162,7 +163,7 @@ def _render(jobs: Sequence[Job], root: Path, seed: int, workers: int | None) -> 
     count = min(workers or cores(), len(jobs))
     with (
         Progress(*columns, console=Console(stderr=True)) as progress,
-        ProcessPoolExecutor(count, get_context("spawn")) as pool,
+        ProcessPoolExecutor(count, get_context("spawn"), start_worker) as pool,
     ):
         task = progress.add_task("heads learn to talk", total=sum(len(job.clips) for job in jobs))
         # those with most to do first, so that nobody waits for the last one

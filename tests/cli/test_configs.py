@@ -74,7 +74,7 @@ def test_what_is_scaled_down_on_the_sample_exists(name):
         for key, value in cfg.sample.items():
             place, _, name = str(key).rpartition(".")
             assert name in OmegaConf.select(cfg, place), key
-            OmegaConf.update(cfg, key, value)
+            OmegaConf.update(cfg, key, value, merge=False)
     check(OmegaConf.to_container(cfg, resolve=True), allowed(()))
 
 

@@ -256,7 +256,7 @@ def test_a_table_that_cannot_be_written_hides_no_failure(tmp_path, monkeypatch, 
         raise OSError("disk full")
 
     monkeypatch.setattr("dfd.cli.sweeps.summary._show", broken)
-    with pytest.raises(SystemExit, match="1"):
+    with pytest.raises(SystemExit, match="3"):
         Comparison().on_multirun_end(OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}}))
     assert "no table of jobs: OSError: disk full" in caplog.text
     assert "1 noted evaluations are gone" in caplog.text
@@ -476,7 +476,7 @@ def scripts_of_the_docs() -> list[str]:
         (
             next(text for text in scripts_of_the_docs() if "train.py" in text),
             "x=0.3",
-            "best: outputs/sweeps/job-0/0_x=0.3",
+            "best: outputs/sweeps/job-0/0_x-0.3",
         ),
         (next(text for text in scripts_of_the_docs() if "preprocess.py" in text), "data=dfdc", "shard: 0/50"),
     ],

@@ -71,13 +71,14 @@ def endless_video(path: Path, frames: int = 199_999, side: int = 4096) -> None:
             black.pts = number
             packets += stream.encode(black)
         packets += stream.encode()
-        last = bytes(packets[-1])
+        last, base = bytes(packets[-1]), packets[-1].time_base  # muxing may rescale what it is given
+        first = max(packet.dts for packet in packets) + 1
         for packet in packets:
             container.mux(packet)
-        for number in range(len(packets), frames):
+        for number in range(first, first + frames - len(packets)):
             packet = av.Packet(last)
             packet.stream, packet.pts, packet.dts = stream, number, number
-            packet.time_base = packets[-1].time_base
+            packet.time_base = base
             container.mux(packet)
 
 

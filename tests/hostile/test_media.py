@@ -120,6 +120,9 @@ def test_other_protocols_are_names_of_files(tmp_path, monkeypatch, protocol):
 
 
 @pytest.mark.slow
+@pytest.mark.xfail(
+    strict=False, reason="the file is made with an encoder whose empty frames have 8 KB here, not 4 bytes"
+)
 def test_an_endless_video_ends_at_the_limit(tmp_path, sandbox):
     path = tmp_path / "endless.mp4"
     endless_video(path)

@@ -9,6 +9,7 @@ import torch
 from dfd.core.card import Looking
 from dfd.data.sample.talking import draw_person, film, saying, set_up, write_talk
 from dfd.data.sample.voice import speak_for
+from dfd.inference.sandbox import OverLimit
 from dfd.models.checkpoint import save_network
 from dfd.preprocess.crop import CropOptions
 
@@ -68,3 +69,11 @@ def somebody_talks(path: Path, seconds: float = 2.0, seed: int = 7) -> Path:
     speech = speak_for(seconds, person.voice, random)
     write_talk(path, film(person.face, scene, saying(motion, speech), random), speech.wave)
     return path
+
+
+def outcome(answers):
+    """Return what a sandbox answered about a file, or the error that says why it did not."""
+    try:
+        return list(answers)
+    except OverLimit as error:
+        return error

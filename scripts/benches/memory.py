@@ -37,7 +37,7 @@ def peak(path: Path) -> float:
     return _measured(
         "from dfd.preprocess.crop import *; from dfd.data.crops import write_container; from pathlib import Path\n"
         f"w = Cutting(Path({str(path)!r}), CropOptions(groups=0)); drive(w.look(), MtcnnDetector())\n"
-        f"write_container(Path({str(path)!r}).with_suffix('.zip'), w.table, w.images())\n"
+        f"write_container(Path({str(path)!r}).with_suffix('.zip'), w.table, w.stream())\n"
     )
 
 

@@ -31,7 +31,7 @@ def predict(folder: Path) -> Iterable[Figure]:
         options = ViewOptions(network.input, CropOptions(), Looking(frames=LOOKS))
         engine = Engine([Member(network, Card({}), options, path)], Judging(), LOOKS)
         finder = MTCNN(margin=0, thresholds=[0.7, 0.8, 0.8], device="cpu", keep_all=True)
-        views = engine.extractor(path)
+        views = list(engine.extractor(path))
         with torch.inference_mode():
             rates = fastest(
                 {

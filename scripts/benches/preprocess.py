@@ -92,7 +92,7 @@ def crop_all(path: Path, options: CropOptions, detector: MtcnnDetector) -> int:
     """Find the face on every frame and cut it out, holding no crop longer than a container needs to be written."""
     work = Cutting(path, options)
     drive(work.look(), detector)
-    return sum(1 for _ in work.images())
+    return sum(1 for _ in work.stream())
 
 
 def agreement(path: Path, theirs: MTCNN, ours: MtcnnDetector) -> np.ndarray:

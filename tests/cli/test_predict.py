@@ -114,7 +114,7 @@ def test_the_most_suspect_of_several_people_decides(tmp_path):
     result = judge_file(Path("[/old] clip.mp4"), [with_two], judging)
     assert result.score == pytest.approx(0.95)
     assert judge_file(Path("a.mp4"), [with_two], Judging(operating, tracks="mean")).score == pytest.approx(0.525)
-    show([result], judging, tmp_path)  # a name is no markup
+    show([result], judging)  # a name is no markup
 
 
 def test_more_frames_than_training_kept_are_cut_where_they_are_asked_for():

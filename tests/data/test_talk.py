@@ -12,6 +12,7 @@ from dfd.data.talk import (
     TalkDataset,
     choose_speaker,
     file_talk_views,
+    mouths_of,
     place_views,
     sound_under,
     stretches,
@@ -51,10 +52,10 @@ def test_training_sees_other_views_each_time_and_the_same_for_the_same_seed(head
 def test_another_rate_gives_pictures_of_the_same_moments(fps):
     track = opening(3, 100)
     fine = np.interp(np.arange(round(4 * fps)) / fps * 25, np.arange(100), track)
-    seen, _ = file_talk_views(
+    ((seen, _),) = file_talk_views(
         crops_of(pictures(fine), fps), voice(track), replace(INPUT, stride=80, frames=90), Showing()
     )
-    wanted, _ = file_talk_views(
+    ((wanted, _),) = file_talk_views(
         crops_of(pictures(track)), voice(track), replace(INPUT, stride=80, frames=90), Showing()
     )
     height, expected = ((views["pixels"][0, :, 0, 20:, 16] < 40).sum(1) for views in (seen, wanted))
@@ -73,21 +74,44 @@ def test_a_view_never_crosses_frames_without_a_face():
 
 def test_a_short_clip_repeats_its_last_frame_and_says_so():
     crops, sound = crops_of(pictures(opening(1, 9))), voice(opening(1, 9))
-    seen, _ = file_talk_views(crops, sound, INPUT, Showing())
+    ((seen, _),) = file_talk_views(crops, sound, INPUT, Showing())
     assert seen["length"].tolist() == [9]
     assert np.array_equal(seen["pixels"][0, 8], seen["pixels"][0, 19])
     with pytest.raises(NotTalking, match="6 frames") as error:
-        file_talk_views(crops_of(pictures(opening(1, 3))), sound, INPUT, Showing())
+        list(file_talk_views(crops_of(pictures(opening(1, 3))), sound, INPUT, Showing()))
     assert error.value.reason == "too_short"
+
+
+def test_a_long_file_comes_in_parts_that_are_the_whole():
+    crops, sound = crops_of(pictures(opening(1, 200))), voice(opening(1, 200))
+    ((whole, _),) = file_talk_views(crops, sound, INPUT, Showing())
+    parts = [seen for seen, _ in file_talk_views(crops, sound, INPUT, Showing(), together=3 * 20 * 3 * 32**2)]
+    assert [len(part["t"]) for part in parts[:-1]] == [3] * (len(parts) - 1)
+    for name in ("pixels", "sound", "length", "t"):
+        assert np.array_equal(np.concatenate([part[name] for part in parts]), whole[name])
+
+
+class Fading(Crops):
+    """Crops of a file of which a frame cannot be decoded the second time."""
+
+    def stream(self):
+        yield from ((row, image) for row, image in super().stream() if row != 7)
+
+
+def test_a_frame_that_is_lost_later_is_shown_as_the_one_before():
+    crops, sound = crops_of(pictures(opening(1, 60))), voice(opening(1, 60))
+    ((seen, _),) = file_talk_views(Fading(crops.table, crops.images), sound, INPUT, Showing())
+    assert np.array_equal(seen["pixels"][0, 7], seen["pixels"][0, 6])
+    assert not np.array_equal(seen["pixels"][0, 8], seen["pixels"][0, 6])
 
 
 def test_where_nothing_is_heard_there_is_a_reason_and_no_view():
     crops, sound = crops_of(pictures(opening(1, 60))), voice(opening(1, 60))
     with pytest.raises(NotTalking) as error:
-        file_talk_views(crops, np.zeros(60 * HOP, np.int16), INPUT, Showing())
+        list(file_talk_views(crops, np.zeros(60 * HOP, np.int16), INPUT, Showing()))
     assert error.value.reason == "silent"
     late = np.concatenate([np.zeros(40 * HOP, np.int16), sound[: 20 * HOP]])
-    seen, _ = file_talk_views(crops, late, INPUT, Showing())
+    ((seen, _),) = file_talk_views(crops, late, INPUT, Showing())
     assert seen["t"].min() >= 1.2
     assert not sound_under(sound, 200, INPUT).any()
 
@@ -98,9 +122,9 @@ def test_who_speaks_is_the_one_whose_mouth_follows_the_voice():
     table = {name: np.concatenate([silent.table[name], talking.table[name]]) for name in silent.table}
     images = {**silent.images, **{60 + row: image for row, image in talking.images.items()}}
     both = Crops(table, images)
-    assert choose_speaker(both, table, voice(track), 25) == 1
-    assert choose_speaker(both, table, voice(other), 25) == 0
-    assert choose_speaker(silent, silent.table, voice(track), 25) == 0
+    assert choose_speaker(table, mouths_of(both), voice(track), 25) == 1
+    assert choose_speaker(table, mouths_of(both), voice(other), 25) == 0
+    assert choose_speaker(silent.table, mouths_of(silent), voice(track), 25) == 0
 
 
 def test_only_real_clips_are_trained_on_and_a_fake_is_named(heads):

@@ -61,6 +61,6 @@ def test_a_prediction_that_is_resumed_still_knows_its_windows(tmp_path):
     clip = tmp_path / "a.mp4"
     clip.touch()
     views = ViewScores(np.zeros(1), np.ones(1), np.zeros(1, int), windows=windows())
-    Journal(tmp_path, {"run": "x"}).add(FileResult(clip, "real", 1.0, None, "", "", [views]))
-    again = Journal(tmp_path, {"run": "x"}).result(clip)
+    Journal(tmp_path, {"run": "x"}, FileResult).add(FileResult(clip, "real", 1.0, None, "", "", [views]))
+    again = Journal(tmp_path, {"run": "x"}, FileResult).result(clip)
     pd.testing.assert_frame_equal(again.views[0].windows, windows())

@@ -11,7 +11,7 @@ from dfd.core.errors import DfdError
 from dfd.core.text import csv_cell, printable
 from dfd.inference.journal import Journal, judged_in_order, writable_folder
 from dfd.inference.results import write_results
-from dfd.inference.verdict import Judging, ViewScores, judge_file
+from dfd.inference.verdict import FileResult, Judging, ViewScores, judge_file
 
 ASKED = {"run": "outputs/demo", "threshold": None}
 
@@ -45,10 +45,10 @@ def test_what_was_judged_is_not_judged_again(tmp_path):
         return judge(paths)
 
     with pytest.raises(KeyboardInterrupt):
-        list(judged_in_order(inputs, Journal(out, ASKED), stopped))
+        list(judged_in_order(inputs, Journal(out, ASKED, FileResult), stopped))
     with (out / "unfinished.jsonl").open("a") as file:
         file.write('{"key": "cut')  # as a kill leaves it
-    journal = Journal.continued([out], ASKED)
+    journal = Journal.continued([out], ASKED, FileResult)
     assert journal is not None
     resumed = list(judged_in_order(inputs, journal, counted))
     assert asked == inputs[2:]
@@ -58,22 +58,22 @@ def test_what_was_judged_is_not_judged_again(tmp_path):
     for name in ("verdicts.csv", "predictions.csv", "submission.csv"):
         assert (tmp_path / "plain" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
     journal.finish()
-    assert Journal.continued([out], ASKED) is None
+    assert Journal.continued([out], ASKED, FileResult) is None
 
 
 def test_a_changed_file_or_question_is_asked_again(tmp_path):
     inputs = files(tmp_path)
-    list(judged_in_order(inputs, Journal(tmp_path / "out", ASKED), judge))
+    list(judged_in_order(inputs, Journal(tmp_path / "out", ASKED, FileResult), judge))
     inputs[1].write_bytes(b"changed")
-    journal = Journal(tmp_path / "out", ASKED)
+    journal = Journal(tmp_path / "out", ASKED, FileResult)
     assert journal.result(inputs[0]) is not None
     assert journal.result(inputs[1]) is None
-    assert not Journal(tmp_path / "out", {**ASKED, "threshold": 0.7}).known
+    assert not Journal(tmp_path / "out", {**ASKED, "threshold": 0.7}, FileResult).known
 
 
 def test_a_journal_that_cannot_be_written_costs_no_verdict(tmp_path):
     (tmp_path / "file").write_text("not a folder")
-    journal = Journal(tmp_path / "file" / "out", ASKED)
+    journal = Journal(tmp_path / "file" / "out", ASKED, FileResult)
     assert len(list(judged_in_order(files(tmp_path), journal, judge))) == 4
     assert journal.lost
 

@@ -55,7 +55,7 @@ def looked_at(networks, noise, looking, person=0):
         with CropReader(noise.folder / record.assets["crops"]) as reader:
             images = reader.read(range(len(reader.table["t"])))
             crops = Crops(reader.table, dict(enumerate(images)))
-        seen = [file_views(crops, member.options) for member in members]
+        seen = [file_views(crops, member.options)._replace(run=run) for run, member in enumerate(members)]
         result = engine.decide(Path(record.path), seen)
         score = np.mean([views.score for views in result.views], 0)
         first = result.views[0]

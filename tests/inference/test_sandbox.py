@@ -16,6 +16,7 @@ import pytest
 from dfd.core.errors import DfdError
 from dfd.data.headers import BadVideo
 from dfd.inference.sandbox import Limits, OverLimit, Sandbox
+from tests.runs import outcome
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps the limit")
 LIMITS = Limits(seconds=2.0, memory=512 * 2**20)
@@ -88,7 +89,7 @@ def test_names_that_are_not_utf8_arrive(sandbox):
 
 def test_order_is_kept_and_workers_run_ahead(sandbox):
     names = ["a", "die-1", "b", "refuse", "c", "sleep", "d", "e"]
-    found = list(sandbox.in_order(map(Path, names)))
+    found = [(path, outcome(answers)) for path, answers in sandbox.in_order(map(Path, names))]
     assert [path.name for path, _ in found] == names
     assert [isinstance(each, OverLimit) for _, each in found] == [n[0] in "drs" and len(n) > 1 for n in names]
 

@@ -34,8 +34,8 @@ def run(tmp_path_factory):
 def test_workers_find_what_this_process_finds(run, media):
     engine = SegmentEngine.load(run, "cpu")
     files = [media / name for name in ("talk.mp4", "broken.mp4", "=again.mp4", "silent.mp4")]
-    here = list(engine.locate_all(files, workers=0))
-    there = list(engine.locate_all(files, workers=2, limits=Limits(120, 2**31)))
+    here = list(engine.judge_all(files, workers=0))
+    there = list(engine.judge_all(files, workers=2, limits=Limits(120, 2**31)))
     assert [one.path for one in there] == files
     assert [one.verdict == NOT_JUDGED for one in here] == [False, True, False, False]
     assert "cannot be decoded" in here[1].reason
@@ -47,33 +47,33 @@ def test_workers_find_what_this_process_finds(run, media):
     assert here[0].loudness.max() == 1
     assert len(here[3].loudness) == 0
     with open_video(media / "talk.mp4") as video:
-        assert len(here[0].pictures) == len(here[0].times) > 3
-        assert here[0].times.max() < video.times[-1]
+        assert len(here[0].pictures) > 3
+        assert max(t for t, _ in here[0].pictures) < video.times[-1]
 
 
 def test_the_threshold_decides(run, media):
-    found = SegmentEngine.load(run, "cpu").locate(media / "talk.mp4")
+    found = SegmentEngine.load(run, "cpu").judge(media / "talk.mp4")
     for threshold, verdict in ((found.score, FAKE), (found.score + 1e-3, REAL)):
-        assert SegmentEngine.load(run, "cpu", threshold=threshold).locate(media / "talk.mp4").verdict == verdict
+        assert SegmentEngine.load(run, "cpu", threshold=threshold).judge(media / "talk.mp4").verdict == verdict
 
 
 def test_a_run_of_the_sample_does_not_judge_real_media(tmp_path, media):
     run = finding_run(tmp_path / "sample", sample=True)
-    assert SegmentEngine.load(run, "cpu").locate(media / "talk.mp4").verdict in (FAKE, REAL)  # rendered by us
-    filmed = SegmentEngine.load(run, "cpu").locate(media / "silent.mp4")
+    assert SegmentEngine.load(run, "cpu").judge(media / "talk.mp4").verdict in (FAKE, REAL)  # rendered by us
+    filmed = SegmentEngine.load(run, "cpu").judge(media / "silent.mp4")
     assert (filmed.verdict, filmed.kind) == (INCONCLUSIVE, "trained_on_sample")
-    assert SegmentEngine.load(run, "cpu", allow_sample=True).locate(media / "silent.mp4").verdict in (FAKE, REAL)
+    assert SegmentEngine.load(run, "cpu", allow_sample=True).judge(media / "silent.mp4").verdict in (FAKE, REAL)
 
 
 def test_a_file_beyond_its_limits_has_a_reason(run, media):
     engine = SegmentEngine.load(run, "cpu")
-    (late,) = engine.locate_all([media / "talk.mp4"], workers=1, limits=Limits(0.01, 2**31))
+    (late,) = engine.judge_all([media / "talk.mp4"], workers=1, limits=Limits(0.01, 2**31))
     assert (late.verdict, late.kind) == (NOT_JUDGED, "too_slow")
 
 
 def test_tables_and_timelines_are_written(run, media, tmp_path):
     engine = SegmentEngine.load(run, "cpu")
-    located = list(engine.locate_all([media / "talk.mp4", media / "broken.mp4", media / "=again.mp4"], workers=0))
+    located = list(engine.judge_all([media / "talk.mp4", media / "broken.mp4", media / "=again.mp4"], workers=0))
     write_segments(located, tmp_path)
     files = pd.read_csv(tmp_path / "files.csv")
     assert files["verdict"].tolist()[1] == "not judged"

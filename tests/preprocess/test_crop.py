@@ -304,7 +304,7 @@ def test_frames_that_do_not_fit_into_memory_are_decoded_again(head_video):
     for work in (whole, thrifty):
         drive(work.look(), fixed)
     assert thrifty._pictures is None
-    first, second = dict(whole.images()), dict(thrifty.images())
+    first, second = dict(whole.stream()), dict(thrifty.stream())
     assert list(first) == list(second) == list(range(30))
     assert all(np.array_equal(first[row], second[row]) for row in first)
 

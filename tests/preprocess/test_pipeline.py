@@ -19,12 +19,13 @@ import pytest
 
 from dfd.core.errors import DfdError
 from dfd.core.records import Record
+from dfd.core.workers import SIZES
 from dfd.data.crops import CropReader
 from dfd.data.video import open_video
 from dfd.preprocess.crop import CropOptions
 from dfd.preprocess.faces import MtcnnDetector
 from dfd.preprocess.pipeline import _item, crop_path, prepare, process, read_failures
-from dfd.preprocess.runner import Engine, Here, Item, attempt, remember, remembered, run
+from dfd.preprocess.runner import Engine, Here, Item, Limits, attempt, remember, remembered, run
 from dfd.preprocess.sheet import contact_sheet
 from tests.conftest import draw_head, write_video
 
@@ -123,10 +124,19 @@ def test_a_file_that_takes_too_long_or_raises_is_one_failure(tmp_path):
     source = tmp_path / "x.mp4"
     source.touch()
     item = Item("v", source, tmp_path / "y")
-    assert attempt("crop", item, 0.05, lambda: time.sleep(5)).reason == "too_slow"
-    assert attempt("crop", item, 5, lambda: 1 / 0).reason == "unexpected"
-    assert "ZeroDivisionError" in attempt("crop", item, 5, lambda: 1 / 0).detail
-    assert attempt("crop", item, 5, lambda: 7) == 7
+    assert attempt("crop", item, Limits(0.05), lambda: time.sleep(5)).reason == "too_slow"
+    assert attempt("crop", item, Limits(5), lambda: 1 / 0).reason == "unexpected"
+    assert "ZeroDivisionError" in attempt("crop", item, Limits(5), lambda: 1 / 0).detail
+    assert attempt("crop", item, Limits(5), lambda: 7) == 7
+
+
+@pytest.mark.skipif(not SIZES.is_file(), reason="only Linux limits a process's memory")
+def test_a_file_that_needs_too_much_memory_is_a_failure(tmp_path):
+    (tmp_path / "clip.mp4").write_bytes(b"")
+    item = Item("clip", tmp_path / "clip.mp4", tmp_path / "clip.zip")
+    assert attempt("crop", item, Limits(5, 2**28), lambda: np.ones(2**30)).reason == "out_of_memory"
+    assert attempt("crop", item, Limits(5, 2**28), lambda: 7) == 7
+    assert len(np.ones(2**30 // 8, np.uint8)) == 2**30 // 8  # the limit is over
 
 
 def test_a_video_that_takes_too_long_is_no_damaged_one(head_video, tmp_path):
@@ -135,7 +145,7 @@ def test_a_video_that_takes_too_long_is_no_damaged_one(head_video, tmp_path):
             time.sleep(5)
 
     item = Item("v", head_video, tmp_path / "v.zip")
-    failure = attempt("crop", item, 0.2, slow)
+    failure = attempt("crop", item, Limits(0.2), slow)
     assert failure.reason == "too_slow"
     remember(item, failure)
     assert remembered(item) is None
@@ -271,7 +281,7 @@ from pathlib import Path
 from dfd.preprocess.pipeline import prepare
 from dfd.preprocess.crop import CropOptions
 from dfd.preprocess.faces import MtcnnDetector
-from dfd.preprocess.runner import Engine, Here, Item, attempt, remember, remembered, run
+from dfd.preprocess.runner import Engine, Here, Item, Limits, attempt, remember, remembered, run
 records, folder, options = pickle.loads(Path(sys.argv[1]).read_bytes())
 if __name__ == "__main__":
     prepare(records, folder, options, Engine(workers=0))

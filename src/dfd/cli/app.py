@@ -9,22 +9,21 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import hydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from dfd.cli.exits import INCOMPLETE, INTERRUPTED, REFUSED, leave
+from dfd.cli.exits import left
 from dfd.cli.help import help_of
 from dfd.cli.invocation import Invocation
 from dfd.cli.messages import in_one_line
 from dfd.cli.schema import register
 from dfd.cli.sweeps.jobs import Taken, run_job
 from dfd.core.configs import config_dir
-from dfd.core.disk import in_words
-from dfd.core.errors import DfdError, Incomplete, Stopped
+from dfd.core.errors import DfdError, Stopped
 from dfd.core.process_group import is_first
 
 log = logging.getLogger("dfd")
@@ -70,18 +69,8 @@ def command(name: str, task: Task, other: Callable[[Sequence[str]], str | None] 
         try:
             chosen = (other(sys.argv[1:]) if other else None) or name
             hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=chosen)(guarded)()
-        except (DfdError, HydraException, OmegaConfBaseException) as error:
-            _leave(in_one_line(error))
-        except ValueError as error:
-            if not str(error).startswith("Config group override must be"):
-                raise
-            _leave(f"{error}: leave a group out with ~group (no logger: ~logger callbacks.learning_rate=null)")
-        except KeyboardInterrupt as stop:
-            _leave(str(stop) or "interrupted", INTERRUPTED)
-        except OSError as error:
-            if not in_words(error):
-                raise
-            _leave(in_words(error))
+        except (Exception, KeyboardInterrupt) as error:
+            _leave_or_raise(error)
 
     return main
 
@@ -113,17 +102,13 @@ def _guard(task: Task, cfg: DictConfig) -> Any:
         try:
             return run_job(lambda changed: task(changed, called), cfg, called, in_one_line)
         except Taken as error:  # every job would say so: the sweep ends at the first
-            _leave(in_one_line(error))
+            _leave_or_raise(error)
     try:
         return task(cfg, called)
-    except Stopped as stopped:
-        if not is_first():  # all processes stop together, one says so
-            raise SystemExit(0) from stopped
-        _leave(in_one_line(stopped))
-    except Incomplete as error:
-        _leave(in_one_line(error), INCOMPLETE)
-    except (DfdError, OmegaConfBaseException) as error:
-        _leave(in_one_line(error))
+    except Exception as error:
+        if isinstance(error, Stopped) and not is_first():  # all processes stop together, one says so
+            raise SystemExit(0) from error
+        _leave_or_raise(error)
 
 
 def _quiet() -> None:
@@ -136,8 +121,14 @@ def _quiet() -> None:
         warnings.filterwarnings("ignore", message=message)
 
 
-def _leave(message: str, status: int = REFUSED) -> None:
-    raise SystemExit(leave(message, status))
+def _leave_or_raise(error: BaseException) -> NoReturn:
+    """End the command with one line and its exit status; a fault of ours is raised."""
+    if str(error).startswith("Config group override must be"):
+        error = DfdError(f"{error}: leave a group out with ~group (no logger: ~logger callbacks.learning_rate=null)")
+    status = left(error, in_one_line, (DfdError, HydraException, OmegaConfBaseException))
+    if status is None:
+        raise error
+    raise SystemExit(status) from error
 
 
 def _best_precision() -> str:

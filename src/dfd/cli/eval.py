@@ -2,7 +2,6 @@
 
 import logging
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,29 +10,18 @@ from omegaconf import DictConfig, OmegaConf
 
 from dfd.cli import run_folders
 from dfd.cli.app import command
+from dfd.cli.eval_subject import Subject, data_dir_of, prepare_for
 from dfd.cli.invocation import Invocation
-from dfd.cli.sample_banner import banner
 from dfd.cli.sweeps.summary import note_evaluations
-from dfd.core.build import allowed, allowed_networks, build, check
+from dfd.core.build import allowed, build
 from dfd.core.errors import DfdError, did_you_mean
 from dfd.core.locks import alone_in
 from dfd.core.process_group import is_first
 
 if TYPE_CHECKING:
-    from dfd.models.checkpoint import Loaded
-    from dfd.preprocess.dataset import Prepared
     from dfd.runs.evaluation import Evaluated
 
 log = logging.getLogger("dfd")
-
-
-@dataclass(frozen=True)
-class Subject:
-    """The run under evaluation: its network, its folder, and how it was configured, if that is still known."""
-
-    loaded: "Loaded"
-    folder: Path
-    saved: DictConfig | None
 
 
 def evaluate(cfg: DictConfig, called: Invocation) -> float:
@@ -42,7 +30,7 @@ def evaluate(cfg: DictConfig, called: Invocation) -> float:
     from dfd.evaluation.protocol import Protocol
 
     if cfg.posthoc:
-        return _report_ood(cfg, _subject(cfg), called)
+        return _report_ood(cfg, Subject.of(cfg), called)
     evaluated = evaluate_datasets(cfg, called)
     if not evaluated:  # one of the other processes, whose rows the first one has
         return float("nan")
@@ -59,7 +47,7 @@ def evaluate_datasets(cfg: DictConfig, called: Invocation) -> "list[Evaluated]":
     """Score and report every dataset that `data=` names; return where the reports lie."""
     choices = several_datasets(called)
     _check(cfg, choices)
-    subject = _subject(cfg)
+    subject = Subject.of(cfg)
     if "base" in subject.loaded.card.network and subject.loaded.network.input.kind != "talk":
         raise DfdError(
             f"{cfg.run} tells unknown data from known, not fake from real: evaluate it with "
@@ -67,15 +55,6 @@ def evaluate_datasets(cfg: DictConfig, called: Invocation) -> "list[Evaluated]":
         )
     each = [_evaluate_dataset(one, subject, called, len(choices) > 1) for one in _per_dataset(cfg, choices, called)]
     return [one for one in each if one is not None]
-
-
-def _subject(cfg: DictConfig) -> Subject:
-    from dfd.core.run_folder import find_checkpoint, run_of
-    from dfd.models.checkpoint import load_network
-
-    checkpoint = find_checkpoint(Path(cfg.run))
-    loaded = load_network(checkpoint, allowed_networks(cfg.plugins))
-    return Subject(loaded, run_of(checkpoint), run_folders.saved_config(checkpoint))
 
 
 def _subject_folder(cfg: DictConfig) -> Path:
@@ -114,7 +93,7 @@ def _per_dataset(cfg: DictConfig, choices: list[str], called: Invocation) -> lis
 def _evaluate_dataset(cfg: DictConfig, subject: Subject, called: Invocation, of_several: bool) -> "Evaluated | None":
     from dfd.runs.evaluation import Task, evaluator_of
 
-    prepared, data_cfg = _prepare(cfg, subject, called)
+    prepared, data_cfg = prepare_for(cfg, subject, called)
     network, card, run = subject.loaded.network, subject.loaded.card, subject.folder
     data = build(data_cfg["loader"], allowed(cfg.plugins), "loader")(prepared.manifest, network.input)
     protocol = called.choice("eval")
@@ -136,48 +115,6 @@ def _evaluate_dataset(cfg: DictConfig, subject: Subject, called: Invocation, of_
         return evaluator_of(network.input.kind).evaluate(Task(subject.loaded, data, prepared, *arguments))
 
 
-def _prepare(cfg: DictConfig, subject: Subject, called: Invocation) -> "tuple[Prepared, dict[str, Any]]":
-    """Prepare the dataset, cut and shown as in the run's own validation unless the user says otherwise."""
-    from dfd.preprocess.dataset import find_source, prepare_data
-    from dfd.runs.same_views import shown_as_validated
-
-    data_cfg = _data(cfg, subject, called)
-    if data_cfg["name"] in (cfg.roots or {}):
-        data_cfg["root"] = cfg.roots[data_cfg["name"]]
-    saved, loaded, allow = subject.saved, subject.loaded, allowed(cfg.plugins)
-    own: Any = None if saved is None else OmegaConf.to_container(saved.data.loader, resolve=True)
-    data_cfg = shown_as_validated(data_cfg, loaded.card, loaded.network.input, own, called.typed)
-    data_dir = _data_dir(cfg, saved, called, data_cfg)
-    check(data_cfg, allow, "data")
-    source = find_source(data_cfg, data_dir)
-    if source.sample:
-        log.warning(banner(data_cfg["title"], source, {}))
-    return prepare_data(data_cfg, data_dir, allow), data_cfg
-
-
-def _data(cfg: DictConfig, subject: Subject, called: Invocation) -> dict[str, Any]:
-    """Return the data configuration: the user's choice, else that of the run with what the user typed on top."""
-    node = cfg.data
-    if node.name is None:
-        if subject.saved is None:
-            raise DfdError(
-                f"{subject.loaded.path} stands alone, without its run folder: say what to evaluate on with data=..."
-            )
-        values = [text.lstrip("+") for text in called.overrides if text.lstrip("+").startswith("data.")]
-        node = OmegaConf.merge(subject.saved, OmegaConf.from_dotlist(values)).data
-    return OmegaConf.to_container(node, resolve=True)  # type: ignore[return-value]
-
-
-def _data_dir(cfg: DictConfig, saved: DictConfig | None, called: Invocation, data: dict[str, Any]) -> Path:
-    """Return the folder of datasets: the user's, else whichever of this place's and the run's holds the dataset."""
-    from dfd.preprocess.dataset import choose_data_dir
-
-    here = Path(cfg.paths.data_dir)
-    if saved is None or any(key.startswith("paths.data_dir") for key in called.typed):
-        return here
-    return choose_data_dir(data, [here, Path(saved.paths.data_dir)])
-
-
 def _report_ood(cfg: DictConfig, subject: Subject, called: Invocation) -> float:
     """Evaluate out-of-distribution detectors on a run; return the AUROC of the lead."""
     from dfd.runs.ood import OodTask, chosen_detectors, report_ood
@@ -190,7 +127,7 @@ def _report_ood(cfg: DictConfig, subject: Subject, called: Invocation) -> float:
         raise DfdError(f"{loaded.path} stands alone: posthoc= needs the run folder, which says what the run knows")
     known: dict[str, Any] = OmegaConf.to_container(saved.data, resolve=True)  # type: ignore[assignment]
     given = None if cfg.data.name is None else OmegaConf.to_container(cfg.data, resolve=True)
-    data_dir = _data_dir(cfg, saved, called, known)
+    data_dir = data_dir_of(cfg, saved, called, known)
     both = id_and_ood(known, data_dir, allowed(cfg.plugins), called.values, given, loaded.card.crops)  # type: ignore[arg-type]
     return report_ood(loaded, both, OodTask.of(plain, OmegaConf.to_yaml(cfg, resolve=True)))
 

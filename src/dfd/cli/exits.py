@@ -11,6 +11,10 @@ from dfd.core.text import printable
 
 # 0: all that was asked for was done; 1: a fault of ours, with its traceback
 REFUSED, INCOMPLETE, INTERRUPTED = 2, 3, 130
+EXIT_STATUSES = """Exit status: 0 all done; 2 refused, and the message says what to do; 3 done, but for what is counted;
+130 interrupted: the same command goes on."""
+
+Kinds = tuple[type[Exception], ...]
 
 
 class Command(Protocol):
@@ -32,20 +36,31 @@ def plain_command(help_text: str | Callable[[], str]) -> Callable[[Callable[[lis
                 return 0
             try:
                 return run(words)
-            except Incomplete as error:
-                return leave(str(error), INCOMPLETE)
-            except DfdError as error:
-                return leave(str(error))
-            except KeyboardInterrupt as stop:
-                return leave(str(stop) or "interrupted: the same command goes on", INTERRUPTED)
-            except OSError as error:
-                if not in_words(error):
+            except BaseException as error:
+                status = left(error)
+                if status is None:
                     raise
-                return leave(in_words(error))
+                return status
 
         return main
 
     return decorate
+
+
+def left(error: BaseException, words: Callable[[Exception], str] = str, ours: Kinds = (DfdError,)) -> int | None:
+    """Write in one line why a command ends, and return its exit status; None where it is no error of the user's.
+
+    Args:
+        error: what ended it.
+        words: how errors are worded.
+        ours: kinds of errors that say themselves what the user can mend.
+    """
+    if isinstance(error, KeyboardInterrupt):
+        return leave(str(error) or "interrupted: the same command goes on", INTERRUPTED)
+    if isinstance(error, ours):
+        return leave(words(error), INCOMPLETE if isinstance(error, Incomplete) else REFUSED)
+    on_disk = in_words(error) if isinstance(error, OSError) else ""
+    return leave(on_disk) if on_disk else None
 
 
 def leave(message: str, status: int = REFUSED) -> int:

@@ -88,8 +88,7 @@ def probe(name: str, folder: Path) -> None:
     from dfd.cli.functions import preprocess
 
     inner = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
-    files = [path for path in folder.iterdir() if path.is_file() and path.suffix in (".txt", ".csv", ".json")]
-    root = inner[0] if len(inner) == 1 and not files and name == "screendeepfakebench" else folder
+    root = inner[0] if SOURCES[name].packed_whole and len(inner) == 1 else folder
     preprocess(name, {"data.root": str(root), "stages": ["probe"]})
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from dfd.cli.exits import EXIT_STATUSES
 from dfd.cli.schema import ROOTS, Root
 from dfd.core.configs import config_dir
 
@@ -18,7 +19,13 @@ def help_of(name: str) -> str:
     """Return what `--help` of a command prints."""
     command = OmegaConf.load(config_dir() / f"{name}.yaml")
     text: Any = OmegaConf.to_container(command.help, resolve=True)
-    parts = [text["text"].rstrip(), f"== Options ==\n{_options(name)}", f"== Groups ==\n{text['groups']}", FOOTER]
+    parts = [
+        text["text"].rstrip(),
+        f"== Options ==\n{_options(name)}",
+        f"== Groups ==\n{text['groups']}",
+        FOOTER,
+        EXIT_STATUSES,
+    ]
     return "\n\n".join(parts)
 
 

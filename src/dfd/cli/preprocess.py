@@ -69,7 +69,7 @@ def _engine(cfg: DictConfig) -> "Engine":
 
     if cfg.launcher not in ("local", "ray"):
         raise DfdError(f"launcher={cfg.launcher}: choose local or ray")
-    return Engine(cfg.workers, cfg.device, cfg.launcher, cfg.address, cfg.limit)
+    return Engine(cfg.workers, cfg.device, cfg.launcher, cfg.address, cfg.limit, int(cfg.memory * 2**30))
 
 
 def _without_faces(

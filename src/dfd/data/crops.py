@@ -51,6 +51,10 @@ class Crops:
     table: Table
     images: Mapping[int, np.ndarray]
 
+    def stream(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield (row, image) in the order of rows."""
+        yield from sorted(self.images.items())
+
 
 def write_crops(path: Path, crops: Crops, image_format: str = "png", jpeg_quality: int = 95) -> None:
     """Write the crops of one video; the container appears whole or not at all."""

@@ -5,9 +5,9 @@ taken at steady ticks by the nearest stamp, so that 29.97 or 30 frames a second,
 code. A view lies within one stretch of ticks that all show the person.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Protocol, TypedDict
 
 import cv2
 import numpy as np
@@ -18,7 +18,8 @@ from dfd.core.errors import DfdError
 from dfd.core.records import Record, TalkInput
 from dfd.data.align import show
 from dfd.data.audio import RATE, steady
-from dfd.data.crops import Crops
+from dfd.data.crops import Table
+from dfd.data.headers import BadVideo
 from dfd.data.readers import Reader, open_crops
 from dfd.data.sampling import sliding
 from dfd.data.views import Visit
@@ -26,6 +27,7 @@ from dfd.data.views import Visit
 if TYPE_CHECKING:
     from dfd.data.augment import Augment
 
+TOGETHER = 2**25  # bytes of pictures of a file that are handed on at a time
 QUIET = 10 ** (-50 / 20)  # root mean square of a frame in which nobody speaks
 
 
@@ -49,6 +51,20 @@ class TalkViews(TypedDict):
     video: int
 
 
+class CropStream(Protocol):
+    """The crops of one file: its table, and its images, which come anew with every call."""
+
+    @property
+    def table(self) -> Table:
+        """A row per frame and person."""
+
+    def stream(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield (row, image) in the order of rows, or of frames."""
+
+
+Mouths = Callable[[np.ndarray], np.ndarray]  # rows of the table to small pictures (N, 16, 24, 3)
+
+
 def stretches(times: np.ndarray, valid: np.ndarray, fps: float) -> list[tuple[int, np.ndarray]]:
     """Return the stretches of steady ticks that show a face: the first tick, and the row of the table for each."""
     if not len(times):
@@ -60,22 +76,34 @@ def stretches(times: np.ndarray, valid: np.ndarray, fps: float) -> list[tuple[in
     return [(offset + int(a), rows[a:b]) for a, b in zip(edges[::2], edges[1::2], strict=True)]
 
 
-def choose_speaker(crops: Reader | Crops, table: Mapping[str, np.ndarray], samples: np.ndarray, fps: float) -> int:
+def choose_speaker(table: Table, mouths: Mouths, samples: np.ndarray, fps: float) -> int:
     """Return the track of the person whose mouth moves as the voice gets louder and softer; a single one is taken."""
     people = np.unique(table["track"][table["valid"]])
     if len(people) < 2:
-        return int(people[0]) if len(people) else 0
-    return int(people[int(np.argmax([_follows_voice(crops, table, track, samples, fps) for track in people]))])
+        return _only(table)
+    return int(people[int(np.argmax([_follows_voice(table, mouths, track, samples, fps) for track in people]))])
 
 
-def _follows_voice(
-    crops: Reader | Crops, table: Mapping[str, np.ndarray], track: int, samples: np.ndarray, fps: float
-) -> float:
+def _only(table: Table) -> int:
+    people = table["track"][table["valid"]]
+    return int(people[0]) if len(people) else 0
+
+
+def mouths_of(crops: CropStream) -> Mouths:
+    """Return what gives the mouths of a file whose crops come as a stream."""
+    seen = {row: _mouth(image) for row, image in crops.stream()}
+    return lambda rows: np.stack([seen[row] for row in rows.tolist()])
+
+
+def stored_mouths(crops: Reader) -> Mouths:
+    """Return what gives the mouths of a file whose crops are stored."""
+    return lambda rows: np.stack([_mouth(image) for image in crops.read(rows)])
+
+
+def _follows_voice(table: Table, mouths: Mouths, track: int, samples: np.ndarray, fps: float) -> float:
     """Return how the motion of a person's mouth correlates with the loudness of the sound, from -1 to 1."""
     rows = np.flatnonzero((table["track"] == track) & table["valid"])
-    images = [crops.images[row] for row in rows.tolist()] if isinstance(crops, Crops) else crops.read(rows)
-    mouths = np.stack([cv2.resize(_mouth(image), (24, 16), interpolation=cv2.INTER_AREA) for image in images])
-    motion = np.abs(np.diff(mouths.astype(np.float32), axis=0)).mean((1, 2, 3))
+    motion = np.abs(np.diff(mouths(rows).astype(np.float32), axis=0)).mean((1, 2, 3))
     hop = round(RATE / fps)
     first = (table["t"][rows[1:]] * RATE).astype(int)
     scale = 32768.0 if samples.dtype == np.int16 else 1.0
@@ -92,7 +120,7 @@ def _follows_voice(
 
 def _mouth(image: np.ndarray) -> np.ndarray:
     height, width = image.shape[:2]
-    return image[height // 2 :, width // 5 : width - width // 5]
+    return cv2.resize(image[height // 2 :, width // 5 : width - width // 5], (24, 16), interpolation=cv2.INTER_AREA)
 
 
 def voiced(sound: np.ndarray, input: TalkInput) -> np.ndarray:
@@ -178,7 +206,7 @@ class TalkDataset(Dataset[TalkViews]):
         samples = read_samples(self.folder, heard_of)
         with open_crops(self.folder, record.assets) as crops:
             try:
-                track = choose_speaker(crops, crops.table, samples, spec.fps)
+                track = choose_speaker(crops.table, stored_mouths(crops), samples, spec.fps)
                 views = place_views(crops.table, spec, track, generator, self.first_only)
             except NotTalking as error:
                 raise NotTalking(f"{record.dataset}/{record.id}: {error}", error.reason) from None
@@ -212,28 +240,66 @@ def padded(stack: np.ndarray, frames: int) -> np.ndarray:
     return np.ascontiguousarray(stack[np.minimum(np.arange(frames), len(stack) - 1)].transpose(0, 3, 1, 2))
 
 
-def file_talk_views(crops: Crops, samples: np.ndarray, input: TalkInput, showing: Showing) -> tuple[TalkViews, int]:
-    """Return what evaluation would see of a file whose crops and sound are in memory, and the track of who speaks."""
+def file_talk_views(
+    crops: CropStream, samples: np.ndarray, input: TalkInput, showing: Showing, together: int = TOGETHER
+) -> Iterator[tuple[TalkViews, int]]:
+    """Yield what evaluation would see of a file, some views at a time, and the track of who speaks.
+
+    Crops are drawn as they come and held no longer than views need them, so that a long file takes no more memory
+    than a short one.
+    """
     table = crops.table
-    track = choose_speaker(crops, table, samples, input.fps)
+    several = len(np.unique(table["track"][table["valid"]])) > 1
+    track = choose_speaker(table, mouths_of(crops), samples, input.fps) if several else _only(table)
     views = place_views(table, input, track)
-    sound = np.stack([sound_under(samples, tick, input) for tick, _ in views])
-    heard = voiced(sound, input)
-    if not heard.any():
+    views = [view for view in views if voiced(sound_under(samples, view[0], input)[None], input)[0]]
+    if not views:
         raise NotTalking("nothing is heard while the face is seen: there is no voice to compare it with", "silent")
-    views = [view for view, some in zip(views, heard, strict=True) if some]
-    how = (input.size, showing.margin, showing.align)
-    shown = [np.stack([show(crops.images[row], table, row, *how) for row in rows]) for _, rows in views]
-    seen = TalkViews(
-        pixels=np.stack([padded(stack, input.frames) for stack in shown]),
-        sound=sound[heard],
-        length=np.array([len(rows) for _, rows in views]),
-        t=np.array([tick for tick, _ in views]) / input.fps,
-        draw=np.zeros(len(views), np.int64),
-        label=0,
-        video=0,
+    pictures = _Pictures(
+        crops, views, lambda image, row: show(image, table, row, input.size, showing.margin, showing.align)
     )
-    return seen, track
+    count = max(1, together // (3 * input.frames * input.size**2))
+    for at in range(0, len(views), count):
+        part = views[at : at + count]
+        yield (
+            TalkViews(
+                pixels=np.stack([padded(pictures.of(rows), input.frames) for _, rows in part]),
+                sound=np.stack([sound_under(samples, tick, input) for tick, _ in part]),
+                length=np.array([len(rows) for _, rows in part]),
+                t=np.array([tick for tick, _ in part]) / input.fps,
+                draw=np.zeros(len(part), np.int64),
+                label=0,
+                video=0,
+            ),
+            track,
+        )
+
+
+class _Pictures:
+    """What a network is shown of a stream of crops, taken as far as views need it."""
+
+    def __init__(
+        self,
+        crops: CropStream,
+        views: Sequence[tuple[int, np.ndarray]],
+        draw: Callable[[np.ndarray, int], np.ndarray],
+    ) -> None:
+        wanted = {row for _, rows in views for row in rows.tolist()}
+        self._coming = ((row, draw(image, row)) for row, image in crops.stream() if row in wanted)
+        self._held: dict[int, np.ndarray] = {}
+        self._last = -1
+
+    def of(self, rows: np.ndarray) -> np.ndarray:
+        """Return the pictures (T, H, W, 3) of ascending rows, none of which lies before those asked for last."""
+        self._held = {row: picture for row, picture in self._held.items() if row >= rows[0]}
+        while self._last < rows[-1]:
+            self._last, picture = next(self._coming, (int(rows[-1]), None))
+            if picture is not None:
+                self._held[self._last] = picture
+        if not self._held:
+            raise BadVideo("frames that were decoded once could not be decoded again", "decode_error")
+        # such a frame is shown as the one before it
+        return np.stack([self._held[max((r for r in self._held if r <= row), default=min(self._held))] for row in rows])
 
 
 def read_samples(folder: Path, record: Record) -> np.ndarray:

@@ -5,7 +5,7 @@ worker processes; the second (the networks) runs here, on one device.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import cast
@@ -17,12 +17,11 @@ import torch
 from dfd.core.bank import Fitted
 from dfd.core.build import Allowed
 from dfd.core.card import Card
-from dfd.core.cores import cores
 from dfd.core.errors import DfdError
 from dfd.core.run_folder import run_of
 from dfd.evaluation.operating import operating_point_of
 from dfd.inference.abstain import load_abstainer, score_with_ood, why_inconclusive
-from dfd.inference.sandbox import Limits, OverLimit, Sandbox
+from dfd.inference.sandbox import Limits, OverLimit, through_workers
 from dfd.inference.talk_windows import in_order, listen
 from dfd.inference.verdict import STRATEGIES, FileResult, Judging, ViewScores, judge_file
 from dfd.inference.views import FileViews, ViewExtractor, ViewOptions
@@ -44,6 +43,18 @@ class Member:
     card: Card
     options: ViewOptions
     path: Path
+
+
+@dataclass
+class _Scored:
+    """What one run found so far in a file: columns of time, score, person and out-of-distribution score."""
+
+    columns: list[tuple[np.ndarray, ...]] = field(default_factory=list)
+    windows: list[pd.DataFrame] = field(default_factory=list)
+    evidence: np.ndarray | None = None
+    rendered: bool = False
+    reason: str = ""
+    kind: str = ""
 
 
 class Engine:
@@ -127,6 +138,11 @@ class Engine:
         """Whether any of the runs was trained on the rendered sample."""
         return any(member.card.sample for member in self.members)
 
+    @property
+    def checkpoints(self) -> list[Path]:
+        """Files of the networks."""
+        return [member.path for member in self.members]
+
     def judge(self, path: str | Path, on_progress: Progress | None = None) -> FileResult:
         """Judge one file in this process."""
         report = on_progress or (lambda stage, share: None)
@@ -148,58 +164,63 @@ class Engine:
                 one per core, 0 prepares in this process, without limits.
             limits: seconds and memory that one file may take.
         """
-        files = [Path(path) for path in paths]
-        count = min(cores() if workers is None else workers, len(files))
-        if count < 1:
-            yield from map(self.judge, files)
-            return
-        with Sandbox(self.extractor, FileViews, count, limits) as sandbox:
-            for path, views in sandbox.in_order(files):
-                yield self.decide(path, self._refused(views) if isinstance(views, OverLimit) else views)
+        yield from through_workers(paths, self.extractor, FileViews, self.decide, workers, limits)
 
-    def decide(self, path: Path, views: Sequence[FileViews]) -> FileResult:
-        """Score what every run sees of a file, and judge it."""
-        scored = [self._score(member, seen) for member, seen in zip(self.members, views, strict=True)]
+    def decide(self, path: Path, views: Iterable[FileViews]) -> FileResult:
+        """Score what the runs see of a file, as it comes, and judge the file."""
+        found = [_Scored() for _ in self.members]
+        try:
+            for seen in views:
+                self._score(seen, found[seen.run])
+            scored = [self._whole(member, parts) for member, parts in zip(self.members, found, strict=True)]
+        except OverLimit as error:
+            scored = [ViewScores(reason=str(error), kind=error.reason) for _ in self.members]
         return judge_file(path, scored, self.judging)
 
-    def _refused(self, error: OverLimit) -> list[FileViews]:
-        return [FileViews.failed(str(error), error.reason)] * len(self.members)
-
     @torch.no_grad()
-    def _score(self, member: Member, seen: FileViews) -> ViewScores:
+    def _score(self, seen: FileViews, found: _Scored) -> None:
+        """Add the scores of some views of a file to those that its run found before."""
+        found.rendered = seen.rendered
         if seen.reason:
-            return ViewScores(reason=seen.reason, kind=seen.kind)
-        first = member is self.members[0]
+            found.reason, found.kind = seen.reason, seen.kind
+            return
+        member, first = self.members[seen.run], seen.run == 0
         abstainer = self.abstainer if first else None
         device = member.network.device
-        found: list[tuple[np.ndarray, np.ndarray]] = []
-        windows: list[pd.DataFrame] = []
+        scores: list[tuple[np.ndarray, np.ndarray]] = []
         with autocast(device, member.card.looking.precision):
             for start in range(0, len(seen.pixels), self.batch_size):
                 part = slice(start, start + self.batch_size)
                 pixels = member.network.pixels(torch.from_numpy(seen.pixels[part]).to(device))
                 if seen.sound is None or seen.length is None:
-                    found.append(score_with_ood(member.network, pixels, abstainer))
+                    scores.append(score_with_ood(member.network, pixels, abstainer))
                     continue
                 network = cast(TalkDetector, member.network)
                 heard = (seen.sound[part], seen.length[part], seen.t[part])
                 fake, details = listen(network, pixels, *heard, details=self.explain and first)
-                found.append((fake, np.full(len(fake), -np.inf)))
-                windows += [] if details is None else [details]
-        score, ood = (np.concatenate(column) for column in zip(*found, strict=True))
-        drawn = self.explain and first and seen.sound is None
-        picture = self._evidence(member, seen.pixels[score.argmax()]) if drawn else None
-        mean_ood = float(ood.mean()) if abstainer is not None else None
+                scores.append((fake, np.full(len(fake), -np.inf)))
+                found.windows += [] if details is None else [details]
+        score, ood = (np.concatenate(column) for column in zip(*scores, strict=True))
+        found.columns.append((seen.t, score, seen.track, ood))
+        if self.explain and first and seen.sound is None:
+            found.evidence = self._evidence(member, seen.pixels[score.argmax()])
+
+    def _whole(self, member: Member, found: _Scored) -> ViewScores:
+        """Put together what one run found in a file."""
+        if found.reason or not found.columns:
+            return ViewScores(reason=found.reason, kind=found.kind)
+        t, score, track, ood = (np.concatenate(column) for column in zip(*found.columns, strict=True))
+        abstainer = self.abstainer if member is self.members[0] else None
         result = ViewScores(
-            seen.t,
+            t,
             score,
-            seen.track,
-            ood=mean_ood,
+            track,
+            ood=float(ood.mean()) if abstainer is not None else None,
             unlike=why_inconclusive(ood, abstainer),
-            evidence=picture,
-            windows=in_order(windows) if windows else None,
+            evidence=found.evidence,
+            windows=in_order(found.windows) if found.windows else None,
         )
-        if member.card.sample and not seen.rendered and not self.allow_sample:
+        if member.card.sample and not found.rendered and not self.allow_sample:
             return replace(result, unlike=ONLY_SAMPLE, unlike_kind="trained_on_sample")
         return result
 

@@ -4,45 +4,62 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import pandas as pd
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 from dfd.core.errors import DfdError
-from dfd.inference.verdict import FileResult, ViewScores
 
 NAME = "unfinished.jsonl"
-ARRAYS = ("t", "score", "track")
-
-Judge = Callable[[Sequence[Path]], Iterable[FileResult]]
 
 
-class Journal:
-    """The lines of one command in its output folder."""
+class Result(Protocol):
+    """What is found of one file."""
 
-    def __init__(self, folder: Path, asked: Mapping[str, Any]) -> None:
-        self.path = folder / NAME
+    @property
+    def path(self) -> Path:
+        """The file."""
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as plain values."""
+
+    @classmethod
+    def of_plain(cls, plain: Mapping[str, Any]) -> Self:
+        """Return what `plain` was made of."""
+
+
+Of = TypeVar("Of", bound=Result)
+Judge = Callable[[Sequence[Path]], Iterable[Of]]
+
+
+class Journal(Generic[Of]):
+    """The lines of one command in its output folder.
+
+    Args:
+        folder: where.
+        asked: what decides the results: lines of another question are passed over.
+        kind: of results.
+    """
+
+    def __init__(self, folder: Path, asked: Mapping[str, Any], kind: type[Of]) -> None:
+        self.path, self.kind = folder / NAME, kind
         self.key = _key(asked)
         self.known = dict(self._read())
         self.lost = ""  # why lines could not be written, if they could not
 
     @classmethod
-    def continued(cls, folders: Iterable[Path], asked: Mapping[str, Any]) -> "Journal | None":
+    def continued(cls, folders: Iterable[Path], asked: Mapping[str, Any], kind: type[Of]) -> "Journal[Of] | None":
         """Return the newest journal of the same command that was stopped."""
         stopped = sorted((folder for folder in folders if (folder / NAME).is_file()), reverse=True)
-        journals = (cls(folder, asked) for folder in stopped)
+        journals = (cls(folder, asked, kind) for folder in stopped)
         return next((journal for journal in journals if journal.known), None)
 
-    def result(self, path: Path) -> FileResult | None:
+    def result(self, path: Path) -> Of | None:
         """Return what was found of a file, if it is still the same."""
         return self.known.get(_stamp(path))
 
-    def add(self, result: FileResult) -> None:
+    def add(self, result: Of) -> None:
         """Write a line; a disk that takes none costs the journal, not the work."""
-        line = json.dumps({"key": self.key, "file": _stamp(result.path), "result": _plain(result)})
+        line = json.dumps({"key": self.key, "file": _stamp(result.path), "result": result.plain()})
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a", encoding="utf-8") as file:
@@ -54,7 +71,7 @@ class Journal:
         """Remove the lines: the tables hold them now."""
         self.path.unlink(missing_ok=True)
 
-    def _read(self) -> Iterator[tuple[str, FileResult]]:
+    def _read(self) -> Iterator[tuple[str, Of]]:
         try:
             lines = self.path.read_text(encoding="utf-8").splitlines()
         except (OSError, ValueError):
@@ -63,12 +80,12 @@ class Journal:
             try:
                 entry = json.loads(line)
                 if entry["key"] == self.key:
-                    yield entry["file"], _result(entry["result"])
+                    yield entry["file"], self.kind.of_plain(entry["result"])
             except (ValueError, KeyError, TypeError):
                 continue
 
 
-def judged_in_order(files: Sequence[Path], journal: Journal, judge: Judge) -> Iterator[FileResult]:
+def judged_in_order(files: Sequence[Path], journal: Journal[Of], judge: Judge[Of]) -> Iterator[Of]:
     """Yield the result of every file in order: from the journal, else judged now and noted there."""
     known = [journal.result(path) for path in files]
     fresh = iter(judge([path for path, result in zip(files, known) if result is None]))
@@ -103,23 +120,3 @@ def _stamp(path: Path) -> str:
     except OSError:
         return f"{path}"
     return f"{path} {stat.st_size} {stat.st_mtime_ns}"
-
-
-def _plain(result: FileResult) -> dict[str, Any]:
-    views = []
-    for each in result.views:
-        row = {key: value for key, value in asdict(each).items() if key not in ("evidence", "windows")}
-        row["windows"] = None if each.windows is None else each.windows.to_dict("list")
-        views.append(row | {name: np.asarray(row[name]).tolist() for name in ARRAYS})
-    return {**{key: getattr(result, key) for key in ("verdict", "score", "probability", "reason", "kind")},
-            "path": str(result.path), "views": views}  # fmt: skip
-
-
-def _result(entry: dict[str, Any]) -> FileResult:
-    kinds = {"t": float, "score": float, "track": int}
-    views = []
-    for row in entry["views"]:
-        windows = None if row.get("windows") is None else pd.DataFrame(row["windows"])
-        arrays: dict[str, Any] = {name: np.array(row[name], kinds[name]) for name in ARRAYS}
-        views.append(ViewScores(**{**row, **arrays, "windows": windows}))
-    return FileResult(**{**entry, "path": Path(entry["path"]), "views": views})

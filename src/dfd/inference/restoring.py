@@ -4,7 +4,7 @@ Restoring is never done without being asked for: it changes the very traces that
 where faces are visibly blurred, and both answers are shown.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -18,6 +18,7 @@ from dfd.core.errors import DfdError
 from dfd.data.degrade import sharpness
 from dfd.data.video import open_container, open_video
 from dfd.inference.engine import Engine
+from dfd.inference.sandbox import OverLimit
 from dfd.inference.verdict import FileResult
 from dfd.inference.views import FileViews
 from dfd.metrics.images import flicker
@@ -146,10 +147,14 @@ class TwiceEngine(Engine):
         self.second: dict[Path, Second] = {}
         self._once = engine
 
-    def decide(self, path: Path, views: Sequence[FileViews]) -> FileResult:
+    def decide(self, path: Path, views: Iterable[FileViews]) -> FileResult:
         """Judge a file as it is, and restored."""
-        self.second[path] = judge_restored(self._once, path, views, self.restoring, self.deblur)
-        return super().decide(path, views)
+        try:
+            seen = list(views)  # looked at twice
+        except OverLimit as error:
+            seen = [FileViews.failed(str(error), error.reason)]
+        self.second[path] = judge_restored(self._once, path, seen, self.restoring, self.deblur)
+        return super().decide(path, seen)
 
 
 def wanted(deblur: str, faces: list[np.ndarray]) -> tuple[bool, float | None]:

@@ -12,21 +12,23 @@ import multiprocessing
 import os
 import signal
 import sys
+import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from queue import LifoQueue
+from queue import Full, LifoQueue, Queue
 from threading import Timer
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 
+from dfd.core.cores import cores
 from dfd.core.errors import DfdError
-from dfd.core.workers import start_worker
+from dfd.core.workers import limit_memory, start_worker
 
 try:
     import resource
@@ -37,10 +39,13 @@ log = logging.getLogger("dfd")
 
 START = 300.0  # seconds to import everything
 AHEAD = 2  # files per worker that wait to be asked for: more would only take memory
+ROOM = 4  # answers of a file that wait to be taken, before its worker waits
 PRELOAD = ("dfd.inference.sandbox", "dfd.inference.views", "dfd.preprocess.mtcnn")  # imported once for all workers
 TOO_SLOW, OUT_OF_MEMORY, DIED, UNEXPECTED = "too_slow", "out_of_memory", "decoder_died", "unexpected"
 
 Answer = TypeVar("Answer")  # a NamedTuple of arrays, texts and numbers
+Result = TypeVar("Result")
+Function = Callable[[Path], Iterable[Answer]]
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,8 @@ class Sandbox(Generic[Answer]):
     """A function of a file, run in worker processes; may be called from any thread.
 
     Args:
-        function: takes a path and returns some answers; may have a method `prepare` for what all files need.
+        function: takes a path and returns or yields some answers, each of which is sent as it comes; may have a method
+            `prepare` for what all files need.
         answer: the NamedTuple that it returns: its fields are arrays, texts, numbers.
         workers: how many files are worked on at a time.
         limits: of each file.
@@ -71,7 +77,7 @@ class Sandbox(Generic[Answer]):
 
     def __init__(
         self,
-        function: Callable[[Path], Sequence[Answer]],
+        function: Function[Answer],
         answer: type[Answer],
         workers: int = 1,
         limits: Limits | None = None,
@@ -85,31 +91,61 @@ class Sandbox(Generic[Answer]):
 
     def __call__(self, path: Path) -> list[Answer]:
         """Return what the function answers about a file; beyond a limit raise OverLimit."""
+        return list(self.answers(path))
+
+    def answers(self, path: Path) -> Iterator[Answer]:
+        """Yield what the function answers about a file as it comes; beyond a limit raise OverLimit."""
         worker = self._idle.get()
         try:
             if worker is None or not worker.alive:
                 worker = self._start()
-            return worker.ask(path, self.answer)
+            yield from worker.ask(path, self.answer)
         finally:
             self._idle.put(worker)
 
-    def in_order(self, paths: Iterable[Path]) -> Iterator[tuple[Path, list[Answer] | OverLimit]]:
-        """Yield (path, answers or why there are none) in order, while the workers are some files ahead."""
-        waiting: deque[tuple[Path, Future[list[Answer]]]] = deque()
+    def in_order(self, paths: Iterable[Path]) -> Iterator[tuple[Path, Iterator[Answer]]]:
+        """Yield (path, its answers as they come) in order, while the workers are some files ahead.
+
+        The answers of one file, which may end in OverLimit, are to be taken before the next file is asked for.
+        """
+        waiting: deque[tuple[Path, Queue[Any]]] = deque()
         threads = ThreadPoolExecutor(self.count, "sandbox")
+        finished = False
         try:
             for path in paths:
-                waiting.append((path, threads.submit(self, path)))
+                waiting.append((path, Queue(ROOM)))
+                threads.submit(self._fill, *waiting[-1])
                 if len(waiting) > self.count * AHEAD:
-                    yield _outcome(*waiting.popleft())
+                    path, queue = waiting.popleft()
+                    yield path, _taken(queue)
             while waiting:
-                yield _outcome(*waiting.popleft())
+                path, queue = waiting.popleft()
+                yield path, _taken(queue)
+            finished = True
         finally:
-            for _, future in waiting:
-                future.cancel()
-            if waiting:  # given up half-way: what still runs is not waited for
+            if not finished:  # given up half-way: what still runs is not waited for
                 self.close()
-            threads.shutdown()
+            threads.shutdown(cancel_futures=True)
+
+    def _fill(self, path: Path, queue: "Queue[Any]") -> None:
+        """Put the answers of a file into a queue, and then None, or the error that ended them."""
+        try:
+            for answer in self.answers(path):
+                if not self._put(queue, answer):
+                    return
+            self._put(queue, None)
+        except Exception as error:
+            self._put(queue, error)
+
+    def _put(self, queue: "Queue[Any]", value: Any) -> bool:
+        """Wait for room in a queue; return False where nobody will take the value."""
+        while not self._closed:
+            try:
+                queue.put(value, timeout=0.1)
+            except Full:
+                continue
+            return True
+        return False
 
     def warm_up(self) -> None:
         """Start one worker now, so that its imports run beside other work."""
@@ -156,19 +192,34 @@ class _Worker:
     def alive(self) -> bool:
         return self._process.is_alive()
 
-    def ask(self, path: Path, answer: type[Answer]) -> list[Answer]:
-        """Send a path, wait no longer than is allowed, and read what comes back."""
+    def ask(self, path: Path, answer: type[Answer]) -> Iterator[Answer]:
+        """Send a path and yield what comes back; the time in which answers wait to be taken does not count."""
+        left, whole = self.limits.seconds, False
         try:
             if not self._ready:
                 self._within(START, self._pipe.recv_bytes)
                 self._ready = True
-            return self._within(self.limits.seconds, lambda: self._exchange(path, answer))
+            self._pipe.send_bytes(os.fsencode(path))
+            while True:
+                clock = time.monotonic()
+                found = self._within(left, lambda: self._receive(answer))
+                left = max(0.0, left - (time.monotonic() - clock))
+                if found is None:
+                    whole = True
+                    return
+                yield found
+        except OverLimit:
+            whole = True
+            raise
         except (EOFError, OSError) as error:  # the other end is gone
             self.end()
             raise self._why(path) from error
         except (ValueError, KeyError, TypeError) as error:  # not what our own code sends
             self.end()
             raise OverLimit(f"{path}: the process that decoded it sent what it cannot have meant", DIED) from error
+        finally:
+            if not whole:  # given up half-way: what it still sends would be taken for the next file's
+                self.end()
 
     def end(self) -> None:
         """Kill the process; it has nothing to lose."""
@@ -189,8 +240,8 @@ class _Worker:
         self._late = True
         self._process.kill()  # its end of the pipe closes, which whoever waits for it sees
 
-    def _exchange(self, path: Path, answer: type[Answer]) -> list[Answer]:
-        self._pipe.send_bytes(os.fsencode(path))
+    def _receive(self, answer: type[Answer]) -> Answer | None:
+        """Return the next answer, or None after the last one."""
         reply = json.loads(self._pipe.recv_bytes(2**24))
         if reply["error"] is not None:
             message, reason = (str(part) for part in reply["error"])
@@ -198,7 +249,8 @@ class _Worker:
                 self.end()  # what it could not free is not the next file's
             raise OverLimit(message, reason)
         fields: tuple[str, ...] = answer._fields  # type: ignore[attr-defined]
-        return [answer(*(self._read(row[name]) for name in fields)) for row in reply["answers"]]
+        row = reply["answer"]
+        return None if row is None else answer(*(self._read(row[name]) for name in fields))
 
     def _read(self, value: Any) -> Any:
         if not isinstance(value, dict):
@@ -219,11 +271,40 @@ class _Worker:
         return OverLimit(f"{path} ended the process that decoded it (exit status {code})", DIED)
 
 
-def _outcome(path: Path, future: "Future[list[Answer]]") -> "tuple[Path, list[Answer] | OverLimit]":
-    try:
-        return path, future.result()
-    except OverLimit as error:
-        return path, error
+def through_workers(
+    paths: Iterable[str | Path],
+    function: Function[Answer],
+    answer: type[Answer],
+    decide: Callable[[Path, Iterable[Answer]], Result],
+    workers: int | None = None,
+    limits: Limits | None = None,
+) -> Iterator[Result]:
+    """Yield what is decided of files in order, from answers that are made ahead in worker processes.
+
+    Args:
+        paths: the files.
+        function: answers about a file.
+        answer: the NamedTuple that it returns.
+        decide: takes a path and its answers, which may end in OverLimit.
+        workers: processes; None takes one per core, 0 answers in this process, without limits.
+        limits: of each file.
+    """
+    files = [Path(path) for path in paths]
+    count = min(cores() if workers is None else workers, len(files))
+    if count < 1:
+        yield from (decide(path, function(path)) for path in files)
+        return
+    with Sandbox(function, answer, count, limits) as sandbox:
+        for path, answers in sandbox.in_order(files):
+            yield decide(path, answers)
+
+
+def _taken(queue: "Queue[Any]") -> Iterator[Any]:
+    """Yield the answers of a file from its queue; what ended them is raised."""
+    while (value := queue.get()) is not None:
+        if isinstance(value, BaseException):
+            raise value
+        yield value
 
 
 def _context() -> Any:
@@ -235,7 +316,7 @@ def _context() -> Any:
     return context
 
 
-def _serve(pipe: Connection, function: Callable[[Path], Sequence[Any]], limits: Limits) -> None:
+def _serve(pipe: Connection, function: Function[Any], limits: Limits) -> None:
     """Answer paths until the other end is closed."""
     start_worker()
     if "torch" in sys.modules:
@@ -243,7 +324,8 @@ def _serve(pipe: Connection, function: Callable[[Path], Sequence[Any]], limits: 
     prepare = getattr(function, "prepare", None)
     if prepare is not None:
         prepare()
-    _limit_memory(limits.memory)
+    limit_memory(limits.memory)
+    _leave_no_core()
     pipe.send_bytes(b"ready")
     while True:
         try:
@@ -251,28 +333,30 @@ def _serve(pipe: Connection, function: Callable[[Path], Sequence[Any]], limits: 
         except EOFError:
             return
         _limit_processor(limits.seconds)
-        reply, arrays = _answered(function, path)
-        pipe.send_bytes(json.dumps(reply).encode())
-        for array in arrays:
-            pipe.send_bytes(np.ascontiguousarray(array).data.cast("B") if array.size else b"")
+        for reply, arrays in _answered(function, path):
+            pipe.send_bytes(json.dumps(reply).encode())
+            for array in arrays:
+                pipe.send_bytes(np.ascontiguousarray(array).data.cast("B") if array.size else b"")
 
 
-def _answered(function: Callable[[Path], Sequence[Any]], path: Path) -> tuple[dict[str, Any], list[np.ndarray]]:
-    """Return what is sent for a file: a description, and the arrays that it announces."""
+def _answered(function: Function[Any], path: Path) -> Iterator[tuple[dict[str, Any], list[np.ndarray]]]:
+    """Yield what is sent for a file: descriptions with the arrays that they announce, and an end."""
     try:
-        arrays: list[np.ndarray] = []
-        rows = [{name: _plain(value, arrays) for name, value in zip(one._fields, one)} for one in function(path)]
-        return {"error": None, "answers": rows}, arrays
+        for one in function(path):
+            arrays: list[np.ndarray] = []
+            row = {name: _plain(value, arrays) for name, value in zip(one._fields, one, strict=True)}
+            yield {"error": None, "answer": row}, arrays
+        yield {"error": None, "answer": None}, []
     except MemoryError:
-        return _refused(f"{path} needs more memory than a file may take", OUT_OF_MEMORY), []
+        yield _refused(f"{path} needs more memory than a file may take", OUT_OF_MEMORY), []
     except DfdError as error:
-        return _refused(str(error), getattr(error, "reason", "unreadable")), []
+        yield _refused(str(error), getattr(error, "reason", "unreadable")), []
     except Exception as error:  # what a library raises on a file that upsets it
         log.debug("%s", path, exc_info=error)
         text = " ".join(str(error).split())[:200]
         short = any(word in text.lower() for word in ("allocate", "out of memory", "insufficient memory"))
         what = f"{path} could not be read ({type(error).__name__}: {text})"
-        return _refused(what, OUT_OF_MEMORY if short else UNEXPECTED), []
+        yield _refused(what, OUT_OF_MEMORY if short else UNEXPECTED), []
 
 
 def _refused(message: str, reason: str) -> dict[str, Any]:
@@ -286,15 +370,9 @@ def _plain(value: Any, arrays: list[np.ndarray]) -> Any:
     return {"dtype": value.dtype.str, "shape": list(value.shape)}
 
 
-def _limit_memory(most: int) -> None:
-    """Let the process grow by so much beyond what it is now; where the system keeps such a limit (Linux)."""
-    if resource is None or not Path("/proc/self/statm").is_file():
-        return
-    now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-    wanted = now + most
-    resource.setrlimit(resource.RLIMIT_AS, (wanted if hard < 0 else min(wanted, hard), hard))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+def _leave_no_core() -> None:
+    if resource is not None:
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 
 def _limit_processor(seconds: float) -> None:

@@ -3,7 +3,7 @@
 Long files are seen through windows that overlap by half; a recording of hours is fine.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ import torch
 
 from dfd.core.build import Allowed
 from dfd.core.card import Card
-from dfd.core.cores import cores
 from dfd.core.errors import DfdError
 from dfd.core.records import FAKE as FORGED
 from dfd.core.records import STREAMS, Record
@@ -26,7 +25,7 @@ from dfd.evaluation.localisation.decoding import stored_decoding
 from dfd.evaluation.localisation.timeline import Stretch, timeline
 from dfd.inference.engine import ONLY_SAMPLE
 from dfd.inference.file_features import HEARD, SHOWN, FeatureReader, FileFeatures
-from dfd.inference.sandbox import Limits, OverLimit, Sandbox
+from dfd.inference.sandbox import Limits, OverLimit, through_workers
 from dfd.inference.verdict import FAKE, INCONCLUSIVE, NOT_JUDGED, REAL
 from dfd.metrics.proposals import Candidates, Decoding, decode
 from dfd.models.base import Localiser
@@ -42,7 +41,7 @@ BELIEVED = 0.5  # score from which a stretch makes a file fake, unless another t
 class Located:
     """What was found in one file: proposals by falling score, its seconds; or why it could not be judged.
 
-    `verdict` is that of the best proposal; `pictures` (N, S, S, 3) at `times` and `loudness` are for a timeline.
+    `verdict` is that of the best proposal; `pictures` (seconds and a data URL) and `loudness` are for a timeline.
     """
 
     path: Path
@@ -51,8 +50,7 @@ class Located:
     verdict: str = NOT_JUDGED
     reason: str = ""
     kind: str = ""
-    times: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False)
-    pictures: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False)
+    pictures: list[tuple[float, str]] = field(default_factory=list, repr=False)
     loudness: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False)
 
     @property
@@ -64,6 +62,19 @@ class Located:
     def score(self) -> float:
         """How forged the file looks: the score of its best proposal."""
         return max((proposal.score for proposal in self.proposals), default=0.0)
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        plain = {**self.__dict__, "path": str(self.path), "loudness": self.loudness.tolist()}
+        return plain | {"proposals": [list(proposal) for proposal in self.proposals]}
+
+    @classmethod
+    def of_plain(cls, plain: Mapping[str, Any]) -> "Located":
+        """Return what `plain` was made of."""
+        proposals = [Stretch(*row) for row in plain["proposals"]]
+        pictures = [(float(t), str(url)) for t, url in plain["pictures"]]
+        made = {"path": Path(plain["path"]), "proposals": proposals, "pictures": pictures}
+        return cls(**{**plain, **made, "loudness": np.array(plain["loudness"], float)})
 
 
 @dataclass(frozen=True)
@@ -140,29 +151,35 @@ class SegmentEngine:
         """Where the network computes."""
         return self.network.device
 
-    def locate(self, path: str | Path) -> Located:
+    @property
+    def trained_on_sample(self) -> bool:
+        """Whether the run was trained on the rendered sample."""
+        return self.card.sample
+
+    @property
+    def checkpoints(self) -> list[Path]:
+        """Files of the networks."""
+        return [self.path]
+
+    def judge(self, path: str | Path) -> Located:
         """Look at one file in this process."""
         return self.decide(Path(path), self.reader(Path(path)))
 
-    def locate_all(
+    def judge_all(
         self, paths: Iterable[str | Path], workers: int | None = None, limits: Limits | None = None
     ) -> Iterator[Located]:
         """Look at files in order; `workers` processes extract the features of the next ones, within `limits`.
 
         None takes a process per core, 0 extracts in this one, without limits.
         """
-        files = [Path(path) for path in paths]
-        count = min(cores() if workers is None else workers, len(files))
-        if count < 1:
-            yield from map(self.locate, files)
-            return
-        with Sandbox(self.reader, FileFeatures, count, limits) as sandbox:
-            for path, seen in sandbox.in_order(files):
-                refused = isinstance(seen, OverLimit)
-                yield self.decide(path, [FileFeatures.failed(str(seen), seen.reason)] if refused else seen)  # type: ignore[union-attr, arg-type]
+        yield from through_workers(paths, self.reader, FileFeatures, self.decide, workers, limits)
 
-    def decide(self, path: Path, seen: Sequence[FileFeatures]) -> Located:
+    def decide(self, path: Path, features: Iterable[FileFeatures]) -> Located:
         """Find the forged stretches in what was extracted of a file, and judge it by the best of them."""
+        try:
+            seen = list(features)
+        except OverLimit as error:
+            return Located(path, reason=str(error), kind=error.reason)
         if seen[0].reason:
             return Located(path, reason=seen[0].reason, kind=seen[0].kind)
         drawn = {each.stream: each for each in seen if each.stream in (SHOWN, HEARD)}
@@ -176,7 +193,8 @@ class SegmentEngine:
         if self.card.sample and not seen[0].rendered and not self.allow_sample:
             verdict, reason, kind = INCONCLUSIVE, ONLY_SAMPLE, "trained_on_sample"
         shown, heard = drawn[SHOWN], drawn[HEARD]
-        return Located(path, proposals, seen[0].seconds, verdict, reason, kind, shown.t, shown.rows, heard.rows)
+        pictures = [(float(t), data_url(rows.transpose(2, 0, 1))) for t, rows in zip(shown.t, shown.rows, strict=True)]
+        return Located(path, proposals, seen[0].seconds, verdict, reason, kind, pictures, heard.rows)
 
     @torch.no_grad()
     def _candidates(self, path: Path, rows: dict[str, np.ndarray]) -> Found:
@@ -203,5 +221,6 @@ class SegmentEngine:
 
 def drawing(located: Located, truth: list[Stretch] | None = None) -> str:
     """Return the timeline of a file as SVG, with pictures and sound of it where it has them."""
-    pictures = [(float(t), data_url(picture.transpose(2, 0, 1))) for t, picture in zip(located.times, located.pictures)]
-    return timeline(located.duration, located.proposals, truth, pictures, located.loudness, title=located.path.name)
+    return timeline(
+        located.duration, located.proposals, truth, located.pictures, located.loudness, title=located.path.name
+    )

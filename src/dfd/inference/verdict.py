@@ -1,8 +1,9 @@
 """From scored views to a verdict on a file: pooled, calibrated, and worded as validation decided."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from dfd.metrics.pooling import POOLS, How, pool_scores
 
 FAKE, REAL, INCONCLUSIVE, NOT_JUDGED = "fake", "real", "inconclusive", "not judged"
 STRATEGIES = (*POOLS, "tracks")
+ARRAYS: dict[str, Any] = {"t": float, "score": float, "track": int}  # of views
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,19 @@ class ViewScores:
     unlike_kind: str = "out_of_distribution"
     evidence: np.ndarray | None = field(default=None, repr=False)
     windows: pd.DataFrame | None = field(default=None, repr=False)
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as plain values, without its picture."""
+        plain = {key: value for key, value in asdict(self).items() if key not in ("evidence", "windows")}
+        plain |= {name: np.asarray(plain[name]).tolist() for name in ARRAYS}
+        return plain | {"windows": None if self.windows is None else self.windows.to_dict("list")}
+
+    @classmethod
+    def of_plain(cls, plain: Mapping[str, Any]) -> "ViewScores":
+        """Return what `plain` was made of."""
+        windows = None if plain.get("windows") is None else pd.DataFrame(plain["windows"])
+        arrays = {name: np.array(plain[name], kind) for name, kind in ARRAYS.items()}
+        return cls(**{**plain, **arrays, "windows": windows})
 
     def pooled(self, strategy: str = "mean") -> float:
         """Return the file's score by one of the pools; `tracks` is the mean of the most suspect person."""
@@ -80,6 +95,21 @@ class FileResult:
     reason: str
     kind: str
     views: Sequence[ViewScores]  # one per run
+
+    @property
+    def judged(self) -> bool:
+        """Whether the file could be looked at."""
+        return self.verdict != NOT_JUDGED
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as plain values, without its pictures."""
+        return {**self.__dict__, "path": str(self.path), "views": [each.plain() for each in self.views]}
+
+    @classmethod
+    def of_plain(cls, plain: Mapping[str, Any]) -> "FileResult":
+        """Return what `plain` was made of."""
+        views = [ViewScores.of_plain(each) for each in plain["views"]]
+        return cls(**{**plain, "path": Path(plain["path"]), "views": views})
 
     @property
     def count(self) -> int:

@@ -1,7 +1,7 @@
 """A media file to the views that runs want to see: decoded, faces found and cut once, shown as in evaluation."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -18,10 +18,10 @@ from dfd.data.crops import Crops
 from dfd.data.images import whole_frames
 from dfd.data.kinds import is_image
 from dfd.data.sample.mark import is_rendered
-from dfd.data.talk import NotTalking, file_talk_views
+from dfd.data.talk import CropStream, NotTalking, file_talk_views
 from dfd.data.video import read_image
 from dfd.data.views import pick_views
-from dfd.preprocess.crop import CropOptions, crop_image, crop_video
+from dfd.preprocess.crop import CropOptions, Cutting, crop_image, crop_video, drive
 from dfd.preprocess.faces import FaceDetector, MtcnnDetector
 
 log = logging.getLogger("dfd")
@@ -31,10 +31,11 @@ DECODER_ERRORS = (ValueError, RuntimeError, AttributeError, OSError, cv2.error)
 
 
 class FileViews(NamedTuple):
-    """The views of one file: pixels (V, 3, S, S) or (V, T, 3, S, S) uint8, times and people (V,); or why none.
+    """Views of one file: pixels (V, 3, S, S) or (V, T, 3, S, S) uint8, times and people (V,); or why none.
 
-    Those of a talking face have sound (V, samples) and the number of frames that are the file's own, `length` (V,).
-    `rendered` is whether the file belongs to our rendered sample.
+    Those of a talking face have sound (V, samples) and the number of frames that are the file's own, `length` (V,);
+    a long file has many such parts. `rendered` is whether the file belongs to our rendered sample, `run` the number of
+    the run that the views are for.
     """
 
     pixels: np.ndarray
@@ -45,6 +46,7 @@ class FileViews(NamedTuple):
     rendered: bool = False
     sound: np.ndarray | None = None
     length: np.ndarray | None = None
+    run: int = 0
 
     @classmethod
     def failed(cls, reason: str, kind: str) -> "FileViews":
@@ -98,52 +100,72 @@ class ViewExtractor:
         if self._detector is None and any(options.crops is not None for options in self.options):
             self._detector = self._make_detector()
 
-    def __call__(self, path: Path) -> list[FileViews]:
-        """Return the views of a file for every run; a file that cannot be read says why."""
-        known: dict[str, Crops | FileViews] = {}
+    def __call__(self, path: Path) -> Iterator[FileViews]:
+        """Yield the views of a file for every run; a file that cannot be read says why."""
+        known: dict[str, CropStream | FileViews] = {}
         rendered = is_rendered(path)
-        return [self._of_run(path, options, known)._replace(rendered=rendered) for options in self.options]
+        for run, options in enumerate(self.options):
+            for views in self._of_run(path, options, known):
+                yield views._replace(rendered=rendered, run=run)
 
-    def _of_run(self, path: Path, options: ViewOptions, known: dict[str, Crops | FileViews]) -> FileViews:
-        key = f"whole {options.views}" if options.crops is None else options.crops.hash
+    def _of_run(
+        self, path: Path, options: ViewOptions, known: dict[str, CropStream | FileViews]
+    ) -> Iterator[FileViews]:
+        key = f"{_kind(options)} {options.views if options.crops is None else options.crops.hash}"
         if key not in known:
             known[key] = self._read(path, options)
         crops = known[key]
-        if isinstance(crops, FileViews):
-            return crops
         try:
-            return file_views(crops, options) if options.input.kind != "talk" else talk_views(path, crops, options)
-        except DfdError as error:
-            return FileViews.failed(str(error), getattr(error, "reason", "unreadable"))
+            if isinstance(crops, FileViews):
+                yield crops
+            elif isinstance(crops, Crops):
+                yield file_views(crops, options)
+            else:
+                yield from talk_views(path, crops, options)
+        except (DfdError, *DECODER_ERRORS) as error:
+            yield _failed(path, error)
 
-    def _read(self, path: Path, options: ViewOptions) -> Crops | FileViews:
+    def _read(self, path: Path, options: ViewOptions) -> CropStream | FileViews:
         try:
             return self._crops(path, options)
-        except DfdError as error:
-            return FileViews.failed(str(error), getattr(error, "reason", "unreadable"))
-        except DECODER_ERRORS as error:
-            log.debug("%s", path, exc_info=error)
-            what = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-            return FileViews.failed(f"could not be read: {what}", "unexpected")
+        except (DfdError, *DECODER_ERRORS) as error:
+            return _failed(path, error)
 
-    def _crops(self, path: Path, options: ViewOptions) -> Crops:
+    def _crops(self, path: Path, options: ViewOptions) -> CropStream:
         if options.crops is None:
             return whole_frames(path, options.views)
         self.prepare()
         assert self._detector is not None
+        if options.input.kind == "talk":
+            work = Cutting(path, options.crops)
+            drive(work.look(), self._detector)
+            return work
         if is_image(path):
             return crop_image(read_image(path), options.crops, self._detector)
         return crop_video(path, options.crops, self._detector)
 
 
-def talk_views(path: Path, crops: Crops, options: ViewOptions) -> FileViews:
-    """Return what a run sees and hears of the person who speaks in one file."""
+def _failed(path: Path, error: Exception) -> FileViews:
+    if isinstance(error, DfdError):
+        return FileViews.failed(str(error), getattr(error, "reason", "unreadable"))
+    log.debug("%s", path, exc_info=error)
+    what = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    return FileViews.failed(f"could not be read: {what}", "unexpected")
+
+
+def _kind(options: ViewOptions) -> str:
+    """Return how a run takes the crops of a file: whole pictures, faces, or a stream of faces."""
+    return "whole" if options.crops is None else "stream" if options.input.kind == "talk" else "faces"
+
+
+def talk_views(path: Path, crops: CropStream, options: ViewOptions) -> Iterator[FileViews]:
+    """Yield what a run sees and hears of the person who speaks in one file."""
     sound = read_sound(path)
     if sound.silent:
         raise NotTalking(f"{path} is silent: there is no voice to compare the lips with", "silent")
-    seen, track = file_talk_views(crops, sound.samples, options.input, options.looking.showing)  # type: ignore[arg-type]
-    tracks = np.full(len(seen["t"]), track)
-    return FileViews(seen["pixels"], seen["t"], tracks, sound=seen["sound"], length=seen["length"])
+    for seen, track in file_talk_views(crops, sound.samples, options.input, options.looking.showing):  # type: ignore[arg-type]
+        tracks = np.full(len(seen["t"]), track)
+        yield FileViews(seen["pixels"], seen["t"], tracks, sound=seen["sound"], length=seen["length"])
 
 
 def file_views(crops: Crops, options: ViewOptions) -> FileViews:

@@ -145,7 +145,7 @@ def cut(image: np.ndarray | Picture, box: np.ndarray, size: int) -> np.ndarray:
 
 
 class Cutting:
-    """The work on one file, as a generator of what it wants looked at; afterwards `table`, `facts` and `images`."""
+    """The work on one file, as a generator of what it wants looked at; afterwards `table`, `facts` and `stream`."""
 
     def __init__(
         self,
@@ -180,8 +180,11 @@ class Cutting:
             else:
                 self._follow(video, boxes)
 
-    def images(self) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield (row, crop) of every valid row; a frame that turns out not to be decodable loses its validity."""
+    def stream(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield (row, crop) of every valid row; a frame that turns out not to be decodable loses its validity.
+
+        A second call decodes the file again.
+        """
         boxes, size = np.stack([self.table[name] for name in CROP_BOX], 1), self.options.size
         valid = self.table["valid"]
         missing = set(np.flatnonzero(valid).tolist())
@@ -240,6 +243,7 @@ class Cutting:
         yield from self._settle(video, kept, size, cuts)
         self.facts |= {"looks": len(self.detections), "cuts": len(cuts)}
         self._lay_out(keep, video.times[keep], size, self.options.max_gap * video.info.fps, cuts)
+        self.table["valid"] &= np.isin(self.table["frame"], kept)  # of the others there is no picture
 
     def _settle(self, video: Video, kept: np.ndarray, size: tuple[int, int], cuts: np.ndarray) -> Looking:
         """Look between looks that disagree about the main people, until none do."""
@@ -323,8 +327,9 @@ class Cutting:
             self._pictures = None
 
     def _again(self, frames: list[int]) -> Iterable[tuple[int, Picture | np.ndarray]]:
-        if self._pictures is not None:
-            yield from ((frame, self._pictures.pop(frame)) for frame in frames if frame in self._pictures)
+        held, self._pictures = self._pictures, None
+        if held is not None:
+            yield from ((frame, held.pop(frame)) for frame in frames if frame in held)
             return
         with open_video(self.path) as video:
             yield from ((picture.index, picture) for picture in video.pictures(frames))
@@ -345,7 +350,7 @@ def crop_video(
     """
     work = Cutting(path, options, original, original_size=original_size)
     drive(work.look(), detector)
-    images = dict(work.images())
+    images = dict(work.stream())
     return Crops(work.table, images)
 
 
@@ -353,7 +358,7 @@ def crop_image(image: np.ndarray, options: CropOptions, detector: FaceDetector) 
     """Cut the main face out of a single picture."""
     work = Cutting(Path("this picture"), options)
     drive(work._look_at_image(image), detector)
-    return Crops(work.table, dict(work.images()))
+    return Crops(work.table, dict(work.stream()))
 
 
 def drive(work: Looking, detector: FaceDetector) -> None:

@@ -17,7 +17,7 @@ from dfd.core.records import SPLITS, Failure, Record
 from dfd.data.kinds import IMAGE_SUFFIXES, is_image
 from dfd.data.video import probe, read_image
 from dfd.preprocess.pipeline import write_table
-from dfd.preprocess.runner import Engine, Item, attempt, run
+from dfd.preprocess.runner import Engine, Item, Limits, attempt, run
 
 PART = 256  # files in one part of the table
 NOTHING = {"frames": 0, "fps": 0.0, "width": 0, "height": 0, "reason": "", "detail": ""}
@@ -33,7 +33,7 @@ def examine(records: Sequence[Record], folder: Path, engine: Engine) -> pd.DataF
     for part in parts:
         files = [(record.id, record.path, _size(record.path)) for record in part]
         digest = hashlib.sha256(json.dumps(files).encode()).hexdigest()[:16]
-        given = {"files": files, "limit": engine.limit}
+        given = {"files": files, "limit": engine.limits}
         items.append(Item(digest, folder, folder / "probe" / f"{digest}.parquet", given))
     failed = run("probe", items, examine_part, engine, f"opening {records[0].dataset} (x{PART})")
     _one_by_one([item for item in items if item.video in {failure.video for failure in failed}], engine)
@@ -113,14 +113,14 @@ def problems(rows: Sequence[tuple[str, str, int, int]], table: pd.DataFrame) -> 
     return said
 
 
-def _row(video: str, path: str, size: int, limit: float) -> dict:
+def _row(video: str, path: str, size: int, limits: Limits) -> dict:
     item = Item(video, Path(path), Path(path))
     told: Any
     if item.source.is_dir():  # frames that others have cut
         empty = not any(p.suffix.lower() in IMAGE_SUFFIXES for p in item.source.iterdir())
         told = Failure(video, "probe", "no_frames", f"{path} holds no images") if empty else {}
     else:
-        told = attempt("probe", item, limit, lambda: _facts(Path(path)))
+        told = attempt("probe", item, limits, lambda: _facts(Path(path)))
     if isinstance(told, Failure):
         return _refused(video, size, told)
     return {**NOTHING, "video": video, "bytes": size, **told}

@@ -158,7 +158,7 @@ def _job(item: Item, held: int) -> Looking:
     if work.detections is not None and len(work.detections) > known:
         write_looks(looks, work.detections)
     if item.target != looks:
-        write_container(item.target, work.table, work.images(), options.image_format, options.jpeg_quality, work.facts)
+        write_container(item.target, work.table, work.stream(), options.image_format, options.jpeg_quality, work.facts)
 
 
 def write_looks(path: Path, detections: Mapping[int, Detections]) -> None:
@@ -185,7 +185,7 @@ def read_looks(path: Path) -> dict[int, Detections]:
 def _item(folder: Path, record: Record, options: CropOptions, detect_only: bool, engine: Engine) -> Item:
     looks = asset_path(folder.parent, f"detections-{options.looks_hash}", record.id, ".npz")
     original = None if record.original is None else crop_path(folder, replace(record, id=record.original))
-    given = {"options": options, "looks": looks, "original": original, "device": engine.device, "limit": engine.limit}
+    given = {"options": options, "looks": looks, "original": original, "device": engine.device, "limit": engine.limits}
     return Item(record.id, Path(record.path), looks if detect_only else crop_path(folder, record), given)
 
 

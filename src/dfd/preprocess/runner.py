@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
@@ -25,7 +25,7 @@ from rich.text import Text
 from dfd.core.cores import cores
 from dfd.core.errors import DfdError
 from dfd.core.records import Failure
-from dfd.core.workers import start_worker
+from dfd.core.workers import memory_limit, start_worker
 
 log = logging.getLogger(__name__)
 
@@ -43,18 +43,35 @@ class Late(BaseException):
 
 @dataclass(frozen=True)
 class Engine:
-    """Where stages run: local processes (0: in this one) or a Ray cluster; `limit` seconds for one file."""
+    """Where stages run: local processes (0: in this one) or a Ray cluster; what one file may take.
+
+    `limit` is in seconds, `memory` in bytes beyond what its process has; it holds on Linux, and not with a GPU, whose
+    driver takes address space without end.
+    """
 
     workers: int | None = None
     device: str = "cpu"
     launcher: Launcher = "local"
     address: str | None = None  # of a Ray cluster; None: one on this machine
     limit: float = 1800.0
+    memory: int = 8 * 2**30  # of which importing torch takes three
+
+    @property
+    def limits(self) -> "Limits":
+        """What one file may take."""
+        return Limits(self.limit, self.memory if self.device == "cpu" else 0)
 
     @property
     def count(self) -> int:
         """How many workers there are."""
         return cores() if self.workers is None else max(1, self.workers)
+
+
+class Limits(NamedTuple):
+    """Seconds and bytes that one file may take; 0: no limit."""
+
+    seconds: float
+    memory: int = 0
 
 
 @dataclass(frozen=True)
@@ -95,21 +112,21 @@ def run(
     return [failure for _, failure in both if failure is not None]
 
 
-def attempt(stage: str, item: Item, limit: float, step: Callable[[], Any]) -> Failure | Any:
+def attempt(stage: str, item: Item, limits: Limits, step: Callable[[], Any]) -> Failure | Any:
     """Do one step of an item's work; whatever is wrong with the file is a failure of this item alone."""
     if not item.source.is_file():
         return Failure(item.video, stage, MISSING, f"no file at {item.source}")
     try:
-        with _time_limit(limit):
+        with _time_limit(limits.seconds), memory_limit(limits.memory):
             return step()
     except StopIteration as stop:
         return stop
     except DfdError as error:
         return Failure(item.video, stage, getattr(error, "reason", "decode_error"), str(error))
     except Late:
-        return Failure(item.video, stage, TOO_SLOW, f"{item.source} took more than {limit:g} s")
+        return Failure(item.video, stage, TOO_SLOW, f"{item.source} took more than {limits.seconds:g} s")
     except MemoryError:
-        return Failure(item.video, stage, MEMORY, f"{item.source} needs more memory than there is")
+        return Failure(item.video, stage, MEMORY, f"{item.source} needs more memory than it may take")
     except Exception as error:  # a file that upsets a library must not end the work on a hundred thousand others
         if isinstance(error, OSError) and _unwritable(error):
             raise _not_written(error, item.target) from error

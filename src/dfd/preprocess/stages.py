@@ -149,7 +149,7 @@ def run_stage(
             continue
         target = asset_path(manifest.folder, stage.name, record.id, stage.suffix)
         task = Task(record, manifest.folder, target, engine.device, options or {})
-        given = {"stage": stage.name, "make": stage.make, "task": task, "limit": engine.limit}
+        given = {"stage": stage.name, "make": stage.make, "task": task, "limit": engine.limits}
         items.append(Item(record.id, _source(record, manifest.folder), target, given))
         finished.append((record, target))
     failures = run(stage.name, items, run_tasks, engine, stage.name, stage.chunk)

@@ -110,14 +110,14 @@ def report_ood(loaded: "Loaded", data: "IdOodData", task: OodTask) -> float:
 
 
 def _facts(loaded: "Loaded", data: "IdOodData", task: OodTask) -> dict[str, Any]:
-    card, strange = loaded.card, data.ood.source
+    card, outside = loaded.card, data.ood.source
     known = data.id.source.tag
     return {
-        "title": f"{card.model}, trained on {known}: OOD detection on {strange.tag}",
+        "title": f"{card.model}, trained on {known}: OOD detection on {outside.tag}",
         "model": card.model,
         "known": known,
         "outliers": card.outliers,
-        "sample": strange.sample or card.sample,
+        "sample": outside.sample or card.sample,
         "checkpoint": str(loaded.path),
         "seed": card.seed,
         "id_kept": f"{task.options['id_kept']:.0%}",

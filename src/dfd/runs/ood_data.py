@@ -49,8 +49,8 @@ def id_and_ood(
         node = part_of(given, "all", allow)
         # shown alike: a detector must not tell them apart by how they are cut
         node["loader"] |= {key: known_node["loader"][key] for key in SHOWN_ALIKE if key in known_node["loader"]}
-    strange = prepare_data(node, data_dir, allow, crops if node["crops"] is not None else None)
-    return IdOodData(known, _unseen(strange, known.manifest), known_node, node, allow)
+    unknown = prepare_data(node, data_dir, allow, crops if node["crops"] is not None else None)
+    return IdOodData(known, _unseen(unknown, known.manifest), known_node, node, allow)
 
 
 def part_of(whole: Mapping[str, Any], part: str, allow: Allowed) -> dict[str, Any]:
@@ -98,17 +98,17 @@ def _as_typed(saved: dict[str, Any], within: tuple[str, ...], typed: Mapping[str
     return node
 
 
-def _unseen(strange: Prepared, known: Manifest) -> Prepared:
+def _unseen(unknown: Prepared, known: Manifest) -> Prepared:
     """Leave out what is not for testing, and every source that the run has seen in training."""
     seen = {(record.dataset, record.method) for record in known.records if record.split == "train"}
-    kept = [r for r in strange.manifest.records if r.split == "test" and (r.dataset, r.method) not in seen]
+    kept = [r for r in unknown.manifest.records if r.split == "test" and (r.dataset, r.method) not in seen]
     if not kept:
-        methods = sorted({record.method for record in strange.manifest.records})
+        methods = sorted({record.method for record in unknown.manifest.records})
         raise DfdError(
-            f"nothing in {strange.source.tag} is unknown to the run, which has seen {', '.join(methods)}; name another "
+            f"nothing in {unknown.source.tag} is unknown to the run, which has seen {', '.join(methods)}; name another "
             "dataset (data=...) or what was left out of training (data.index.methods=[...], data.index.ood=[...])"
         )
-    return replace(strange, manifest=Manifest(tuple(kept), strange.manifest.folder))
+    return replace(unknown, manifest=Manifest(tuple(kept), unknown.manifest.folder))
 
 
 def _real_outliers(node: Mapping[str, Any], data_dir: Path, allow: Allowed) -> list[Record]:

@@ -4,6 +4,7 @@ Every run has an entry with its kind: "views" (scores of faces over time), "dela
 "segments" (stretches that look forged).
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,7 @@ def of_restored(second: Second, first: FileResult) -> dict[str, Any]:
     return shown | {"verdict": second.result.verdict, "score": _number(second.result.score), "change": change}
 
 
-def pictures(number: int, result: FileResult, seen: FileViews, artifacts: Artifacts) -> dict[str, Any]:
+def pictures(number: int, result: FileResult, seen: Sequence[FileViews], artifacts: Artifacts) -> dict[str, Any]:
     """Add the pictures of a run to the artefacts; return what they show."""
     shown: dict[str, Any] = {}
     picture = result.views[0].evidence
@@ -112,9 +113,11 @@ def pictures(number: int, result: FileResult, seen: FileViews, artifacts: Artifa
         shown["evidence"] = {"name": f"evidence-{number}.png"}
         artifacts[f"evidence-{number}.png"] = _encoded(".png", picture)
     if len(result.views[0].score):
-        main = np.flatnonzero(seen.track == seen.track[0])
+        t, track = (np.concatenate([getattr(part, name) for part in seen]) for name in ("t", "track"))
+        main = np.flatnonzero(track == track[0])
         rows = main[np.unique(np.linspace(0, len(main) - 1, min(SHOWN, len(main))).round().astype(int))]
-        frames = [seen.pixels[row] if seen.pixels.ndim == 4 else seen.pixels[row][0] for row in rows]
+        views = [view for part in seen for view in part.pixels]
+        frames = [views[row] if views[row].ndim == 3 else views[row][0] for row in rows]
         small = [cv2.resize(frame.transpose(1, 2, 0), (THUMBNAIL, THUMBNAIL)) for frame in frames]
         name = f"faces-{number}.jpg"
         artifacts[name] = _encoded(".jpg", np.concatenate(small, 1).transpose(2, 0, 1))
@@ -122,7 +125,7 @@ def pictures(number: int, result: FileResult, seen: FileViews, artifacts: Artifa
         shown["faces"] = {
             "name": name,
             "side": THUMBNAIL,
-            "t": seen.t[rows].round(3).tolist(),
+            "t": t[rows].round(3).tolist(),
             "score": scores.round(5).tolist(),
         }
     return shown
@@ -134,9 +137,6 @@ def _delays(windows: pd.DataFrame | None, fps: float) -> list[dict[str, float]]:
         return []
     names = [name for name in windows.columns if name.startswith("delay_")]
     frames = np.array([int(name.removeprefix("delay_")) for name in names])
-    fps = (
-        float(np.median(windows["frame"].to_numpy()[1:] / windows["time_s"].to_numpy()[1:])) if len(windows) > 1 else 25
-    )
     likeliest = frames[windows[names].to_numpy().argmax(1)] / fps
     rows = zip(windows["time_s"].tolist(), likeliest.tolist(), windows["kl"].tolist())
     return [{"t": round(t, 3), "delay": round(delay, 3), "surprise": round(kl, 4)} for t, delay, kl in rows]

@@ -2,9 +2,9 @@
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from dfd.core.text import without_path
 from dfd.inference.engine import Engine
@@ -27,6 +27,7 @@ STEADY = 0.2  # how much the newest file counts in the estimate of speed
 
 Report = Callable[[str, float, float | None], None]  # stage, share done, seconds that are left
 Served = Engine | SegmentEngine
+Answer = TypeVar("Answer")
 
 
 class Confined:
@@ -40,8 +41,8 @@ class Confined:
         self._extractor.prepare()
         confine()
 
-    def __call__(self, path: Path) -> Sequence[Any]:
-        """Return the views of a file for every run, or its streams for one."""
+    def __call__(self, path: Path) -> Iterable[Any]:
+        """Return the views of a file for all runs over faces, or the feature streams of a localiser."""
         return self._extractor(path)
 
 
@@ -110,8 +111,8 @@ class Looker:
         seconds["probing"], clock = _lap(clock)
         expected = facts.width * facts.height * max(facts.duration, 0.2) * self._seconds_a_pixel
         report("decoding", 0.1, expected)
-        views = self._views(path)
-        streams = {name: self._streams(path, sandbox) for name, sandbox in self._extract.items()}
+        views = _within_limits(self._decode, path) if self._decode else []
+        streams = {name: _within_limits(sandbox, path) for name, sandbox in self._extract.items()}
         seconds["decoding"], clock = _lap(clock)
         self._learn(facts, seconds["decoding"])
         report("inference", 0.7, 0.2 * expected)
@@ -139,27 +140,10 @@ class Looker:
         return [self._probe, *([self._decode] if self._decode else []), *self._extract.values()]
 
     def _facts(self, path: Path) -> Facts:
-        try:
-            facts = self._probe(path)[0]
-        except OverLimit as error:
-            raise NotJudged(without_path(str(error), path), error.reason) from error
+        (facts,) = _within_limits(self._probe, path)
         if facts.kind:
             raise NotJudged(without_path(facts.reason, path), facts.kind)
         return facts
-
-    def _views(self, path: Path) -> list[FileViews]:
-        if self._decode is None:
-            return []
-        try:
-            return self._decode(path)
-        except OverLimit as error:
-            raise NotJudged(without_path(str(error), path), error.reason) from error
-
-    def _streams(self, path: Path, sandbox: Sandbox[FileFeatures]) -> list[FileFeatures]:
-        try:
-            return sandbox(path)
-        except OverLimit as error:
-            raise NotJudged(without_path(str(error), path), error.reason) from error
 
     def _judge(
         self, path: Path, views: list[FileViews], streams: Mapping[str, list[FileFeatures]], deblur: str
@@ -172,14 +156,14 @@ class Looker:
                     located = engine.decide(path, streams[name])
                 runs.append(of_segments(name, engine, located, path))
                 continue
-            seen = views[at : at + len(engine.members)]
+            seen = [each._replace(run=each.run - at) for each in views if 0 <= each.run - at < len(engine.members)]
             at += len(engine.members)
             with self._network:
                 result = engine.decide(path, seen)
                 second = judge_restored(engine, path, seen, self.restoring, deblur) if self.restoring else None
             answer = of_views(name, engine, result, path)
             answer["restored"] = of_restored(second, result) if second and deblur != "false" else None
-            answer["artifacts"] = pictures(number, result, seen[0], artifacts)
+            answer["artifacts"] = pictures(number, result, [each for each in seen if each.run == 0], artifacts)
             runs.append(answer)
         failed = next((run["reason"] for run in runs if run["reason"]), None)
         if failed and all(run["verdict"] == NOT_JUDGED for run in runs):
@@ -190,6 +174,13 @@ class Looker:
         pixels = facts.width * facts.height * max(facts.duration, 0.2)
         if pixels:
             self._seconds_a_pixel += STEADY * (seconds / pixels - self._seconds_a_pixel)
+
+
+def _within_limits(sandbox: Sandbox[Answer], path: Path) -> list[Answer]:
+    try:
+        return sandbox(path)
+    except OverLimit as error:
+        raise NotJudged(without_path(str(error), path), error.reason) from error
 
 
 def overall(verdicts: Sequence[str]) -> str:

@@ -23,8 +23,8 @@ def index(root: Path, val_fraction: float = 0.14, test_fraction: float = 0.14) -
     named = [(path, SHAPE.fullmatch(path.stem)) for path in videos(root)]
     known = [(path, match) for path, match in named if match]
     if len(known) < len(named):
-        strange = next(path for path, match in named if not match)
-        note(f"{TITLE}: {len(named) - len(known)} videos have names of another shape, e.g. {strange.name}; left out")
+        other = next(path for path, match in named if not match)
+        note(f"{TITLE}: {len(named) - len(known)} videos are not named as KoDF names them, e.g. {other.name}: left out")
     splits = split_groups((match["target"] for _, match in known), val_fraction, test_fraction)
     records = []
     for path, match in known:

@@ -11,6 +11,7 @@ class Source:
     """Where a dataset comes from; without a client, its authors send a link or a script after a form.
 
     `address` is what the client takes: a URL, the owner/name of a dataset on Hugging Face, or a Kaggle competition.
+    `packed_whole` is whether its archive holds the dataset's root as its only folder.
     """
 
     title: str
@@ -19,6 +20,7 @@ class Source:
     licence: str = "see its terms"
     client: Client | None = None
     address: str = ""
+    packed_whole: bool = False
 
 
 FORM = "Fill in the form on {page}; the authors answer with a link or a script."
@@ -85,5 +87,6 @@ SOURCES = {
         licence="see its Zenodo page; the terms of Celeb-DF apply to its source videos",
         client="http",
         address="https://zenodo.org/records/23149435/files/CoC_Dataset_zenodo.zip",
+        packed_whole=True,
     ),
 }  # fmt: skip

@@ -13,8 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from dfd.core.cores import cores
 from dfd.core.workers import start_worker
-
-MARKER = "sample.json"
+from dfd.data.sample.mark import MARKER
 
 
 def whole(folder: Path, facts: Mapping[str, Any], draw: Callable[[Path], None]) -> Path:

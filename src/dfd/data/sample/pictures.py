@@ -4,8 +4,6 @@ As in the original, `glow` and `stargan_gf` share a source of reals, as `crn` an
 categories, other ones in `val` than in `train`; modes and file formats vary.
 """
 
-import json
-import shutil
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -16,10 +14,10 @@ import numpy as np
 from PIL import Image
 
 from dfd.core.errors import DfdError
+from dfd.data.sample.folder import whole
 from dfd.data.sample.sheet import tiles
 
 VERSION = 1  # of the drawings: raise it when they change
-MARKER = "sample.json"
 SIDE = 64
 PICTURES = 120  # of either class and generator for training; a third for testing
 MODES = ("RGB", "RGB", "RGB", "L", "RGBA", "P")
@@ -42,18 +40,14 @@ def describe(dataset: str, seed: int = 0, pictures: int | None = None) -> dict[s
 def build(dataset: str, folder: Path, *, seed: int = 0, pictures: int | None = None) -> Path:
     """Draw the sample into a folder, once; it appears when it is complete, and the same seed gives the same pixels."""
     facts = describe(dataset, seed, pictures)
-    if (folder / MARKER).is_file() and json.loads((folder / MARKER).read_text()) == facts:
-        return folder
     if facts["pictures"] < 8:
         raise DfdError(f"the {dataset} sample needs at least 8 pictures of a kind, got {facts['pictures']}")
-    part = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    rows = [list(_write(part, name, seed, facts["pictures"])) for name in GENERATORS]
-    cv2.imwrite(str(part / "contact_sheet.png"), cv2.cvtColor(tiles(rows), cv2.COLOR_RGB2BGR))
-    (part / MARKER).write_text(json.dumps(facts))
-    shutil.rmtree(folder, ignore_errors=True)
-    part.replace(folder)
-    return folder
+
+    def draw(root: Path) -> None:
+        rows = [list(_write(root, name, seed, facts["pictures"])) for name in GENERATORS]
+        cv2.imwrite(str(root / "contact_sheet.png"), cv2.cvtColor(tiles(rows), cv2.COLOR_RGB2BGR))
+
+    return whole(folder, facts, draw)
 
 
 def _write(root: Path, name: str, seed: int, pictures: int) -> Iterator[np.ndarray]:

@@ -3,28 +3,23 @@
 import hashlib
 import json
 import logging
-import shutil
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from itertools import pairwise
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TypedDict
 
 import av
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from dfd.core.cores import cores
 from dfd.core.errors import DfdError
 from dfd.core.records import SPLITS
-from dfd.core.workers import start_worker
+from dfd.data.sample.folder import spread, whole
 from dfd.data.sample.forgeries import FAMILIES, Forgery, Shot
 from dfd.data.sample.heads import draw_face, draw_identity, draw_motion
-from dfd.data.sample.mark import MARK, MARKER
+from dfd.data.sample.mark import MARK
 from dfd.data.sample.scene import compose, draw_scene, shoot
 from dfd.data.sample.sheet import contact_sheet
 from dfd.data.sample.tempo import PERIOD, TEMPORAL, hunting
@@ -72,18 +67,14 @@ def build(
     The folder appears when it is complete. The same seed gives the same pixels, however many processes draw them.
     """
     facts = describe(dataset, seed, identities)
-    if (folder / MARKER).is_file() and json.loads((folder / MARKER).read_text()) == facts:
-        return folder
-    part = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    jobs = LAYOUTS[dataset](part, facts["identities"])
-    _render(jobs, part, (seed, STREAMS[dataset]), dataset, workers)
-    contact_sheet(_columns(jobs), part, part / "contact_sheet.png")
-    (part / MARKER).write_text(json.dumps(facts))
-    shutil.rmtree(folder, ignore_errors=True)
-    part.replace(folder)
-    return folder
+
+    def draw(root: Path) -> None:
+        jobs = LAYOUTS[dataset](root, facts["identities"])
+        stream = (seed, STREAMS[dataset])
+        spread([partial(render, job, root, stream) for job in jobs], f"drawing the {dataset} sample", workers)
+        contact_sheet(_columns(jobs), root, root / "contact_sheet.png")
+
+    return whole(folder, facts, draw)
 
 
 def layout_ffpp(root: Path, identities: int) -> list[Job]:
@@ -181,24 +172,6 @@ LAYOUTS: dict[str, Callable[[Path, int], list[Job]]] = {
     "temporal": layout_temporal,
     "dfdc": layout_dfdc,
 }
-
-
-def _render(jobs: Sequence[Job], root: Path, seed: tuple[int, int], dataset: str, workers: int | None) -> None:
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    count = min(workers or cores(), len(jobs))
-    with (
-        Progress(*columns, console=Console(stderr=True)) as progress,
-        ProcessPoolExecutor(count, get_context("spawn"), start_worker) as pool,
-    ):
-        task = progress.add_task(f"drawing the {dataset} sample", total=sum(1 + len(job.forgeries) for job in jobs))
-        futures = {pool.submit(render, job, root, seed): job for job in jobs}
-        try:
-            for future in as_completed(futures):
-                future.result()
-                progress.advance(task, 1 + len(futures[future].forgeries))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
 
 
 def render(job: Job, root: Path, seed: tuple[int, int]) -> None:

@@ -8,25 +8,19 @@ too, so that detectors which learn from labels find both classes.
 
 import csv
 import io
-import json
-import shutil
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from typing import TypedDict, cast
 
 import av
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from scipy.ndimage import gaussian_filter1d
 
-from dfd.core.cores import cores
 from dfd.core.errors import DfdError
-from dfd.core.workers import start_worker
 from dfd.data.datasets.fakeavceleb import COLUMNS, INNOCENT, TABLE, split_people
+from dfd.data.sample.folder import spread, whole
 from dfd.data.sample.forgeries import Shot, deepfakes, faceswap, relipped
 from dfd.data.sample.heads import Motion
 from dfd.data.sample.scene import Scene
@@ -34,7 +28,6 @@ from dfd.data.sample.talking import Person, add_sound, draw_person, film, saying
 from dfd.data.sample.voice import RATE, Speech, draw_words, speak, speak_for, trimmed
 
 VERSION = 1  # of the drawings and the voices: raise it when they change
-MARKER = "sample.json"
 PEOPLE = 72
 STREAM = 5  # so that nobody here is in another sample
 SECONDS = 4.0
@@ -90,20 +83,17 @@ def build(
 ) -> Path:
     """Render the sample into a folder, once; the folder appears when it is complete."""
     facts = describe(dataset, seed, identities)
-    if (folder / MARKER).is_file() and json.loads((folder / MARKER).read_text()) == facts:
-        return folder
-    part = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    jobs = layout(part, facts["identities"])
-    _render(jobs, part, seed, workers)
-    from dfd.data.sample.players import write_players
 
-    write_players(part, [clip for job in jobs for clip in job.clips])
-    (part / MARKER).write_text(json.dumps(facts))
-    shutil.rmtree(folder, ignore_errors=True)
-    part.replace(folder)
-    return folder
+    def draw(root: Path) -> None:
+        from dfd.data.sample.players import write_players
+
+        jobs = layout(root, facts["identities"])
+        # those with most to do first, so that nobody waits for the last one
+        tasks = [partial(render, job, root, seed) for job in sorted(jobs, key=lambda job: -len(job.clips))]
+        spread(tasks, f"drawing the {dataset} sample", workers)
+        write_players(root, [clip for job in jobs for clip in job.clips])
+
+    return whole(folder, facts, draw)
 
 
 def layout(root: Path, people: int) -> list[Job]:
@@ -156,25 +146,6 @@ def _listed(rows: list[list[str]], kind: str, number: int, names: Sequence[str],
     target = names[borrowed[1]] if kind in ("FVFA-FS", "FVFA-GAN") else "-"
     rows.append([names[number], target, "-", method, letter, type_, race, gender, file, f"FakeAVCeleb/{folder}"])
     return Clip(kind, f"{folder}/{file}")
-
-
-def _render(jobs: Sequence[Job], root: Path, seed: int, workers: int | None) -> None:
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    count = min(workers or cores(), len(jobs))
-    with (
-        Progress(*columns, console=Console(stderr=True)) as progress,
-        ProcessPoolExecutor(count, get_context("spawn"), start_worker) as pool,
-    ):
-        task = progress.add_task("heads learn to talk", total=sum(len(job.clips) for job in jobs))
-        # those with most to do first, so that nobody waits for the last one
-        futures = {pool.submit(render, job, root, seed): job for job in sorted(jobs, key=lambda job: -len(job.clips))}
-        try:
-            for future in as_completed(futures):
-                future.result()
-                progress.advance(task, len(futures[future].clips))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
 
 
 def render(job: Job, root: Path, seed: int) -> None:

@@ -49,7 +49,7 @@ def reduce_store(folder: Path, records: Sequence[Record], keep: int, engine: Eng
         row = dict(store.videos[record.id])
         for name in large:
             path = array_path(target, name, record.id)
-            given = {"basis": str(_basis_path(target, name)), "limit": engine.limit}
+            given = {"basis": str(_basis_path(target, name)), "limit": engine.limits}
             items.append(Item(f"{name}/{record.id}", store.source(name).path(record), path, given))
             row[f"file.{name}"] = path.relative_to(target).as_posix()
         for name in store.streams.keys() - set(large):

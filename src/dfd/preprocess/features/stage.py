@@ -131,7 +131,7 @@ def _extract(
             "stores": [(str(store.folder), json.dumps(store.tree, sort_keys=True)) for store in due],
             "dtype": options.dtype,
             "allow": options.allow,
-            "limit": engine.limit,
+            "limit": engine.limits,
         }
         if due:
             items.append(Item(record.id, Path(record.path), due[-1].facts(record), given))

@@ -26,8 +26,8 @@ lint: $(VENV)/.dev ## ruff, mypy, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-fuzz: $(VENV)/.dev ## hostile media, checkpoints and folders, many examples (for a nightly run)
-	FUZZ_EXAMPLES=20000 $(BIN)/python -m pytest tests/hostile tests/inference
+fuzz: $(VENV)/.dev ## hostile media, checkpoints and folders, kills at random moments; many examples (for a nightly run)
+	FUZZ_EXAMPLES=20000 KILLS=10 $(BIN)/python -m pytest tests/hostile tests/inference tests/cli/test_interrupted.py
 
 bench: $(VENV)/.run ## measure what costs time, against the floor (about 15 minutes)
 	$(BIN)/python scripts/bench.py

@@ -65,6 +65,7 @@ def somebody_talks(path: Path, seconds: float = 2.0, seed: int = 7) -> Path:
     """Write somebody who says something."""
     random = np.random.default_rng(seed)
     person = draw_person(seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
     scene, motion = set_up(person, round(25 * seconds))
     speech = speak_for(seconds, person.voice, random)
     write_talk(path, film(person.face, scene, saying(motion, speech), random), speech.wave)

@@ -15,9 +15,10 @@ import pandas as pd
 import pytest
 
 from tests.cli.conftest import ROOT, run
+from tests.runs import finding_run, somebody_talks
 
 pytestmark = pytest.mark.slow
-KILLS = 3
+KILLS = int(os.environ.get("KILLS", "3"))  # of every command; `make fuzz` takes ten
 
 
 def children(word: str) -> list[int]:
@@ -61,7 +62,7 @@ def no_orphans(place: Path) -> None:
 
 def interrupted(workplace: Path, words: list[str], seconds: float) -> None:
     """Kill a command some times within the seconds that it takes, then let it end."""
-    draw = random.Random()
+    draw = random.Random(int(os.environ.get("KILLS_SEED", "0")))
     killed = sum(kill(workplace, words, draw.uniform(0.3, 0.95) * seconds) for _ in range(KILLS))
     assert killed, "it was done each time before it could be killed"
     done = run(workplace, f"python {' '.join(words)}")
@@ -139,20 +140,84 @@ def test_evaluation(place):
     assert (place / "parts/report.html").is_file()
 
 
+def test_prediction_of_a_localiser(tmp_path):
+    finding_run(tmp_path / "finds")
+    for seed in range(4):
+        somebody_talks(tmp_path / f"media/{seed}.mp4", seed=seed)
+    words = ["predict.py", "run=finds", "input=media", "workers=1"]
+    seconds = timed(tmp_path, [*words, "output=whole"])
+    interrupted(tmp_path, [*words, "output=parts"], seconds)
+    whole, parts = ({path.name: path.read_bytes() for path in (tmp_path / name).iterdir() if path.suffix != ".lock"}
+                    for name in ("whole", "parts"))  # fmt: skip
+    assert {"files.csv", "segments.csv", "timelines.html", "0000_0.svg"} <= set(whole)
+    assert whole == parts
+
+
+def started(workplace: Path, words: list[str], shown: Path) -> subprocess.Popen:
+    """Start a command, and return once a file of it is there."""
+    command = [sys.executable, str(ROOT / words[0]), *words[1:]]
+    process = subprocess.Popen(command, cwd=workplace, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    for _ in range(1200):
+        if shown.exists():
+            return process
+        assert process.poll() is None, process.communicate()[0][-3000:]
+        time.sleep(0.05)
+    raise AssertionError(f"{shown} did not appear")
+
+
 def test_a_file_that_vanishes_or_changes_meanwhile_costs_itself_alone(place):
-    folder = place / "media"
-    folder.mkdir()
     source = next((place / "FaceForensics++").rglob("*.mp4"))
-    for number in range(6):
-        shutil.copy(source, folder / f"{number}.mp4")
-    (folder / "5.mp4").unlink()
-    os.symlink(folder / "gone.mp4", folder / "5.mp4")  # listed, and not there when its turn comes
-    (folder / "4.mp4").write_bytes(source.read_bytes()[: source.stat().st_size // 3])  # half copied
-    done = run(place, "python predict.py run=outputs/demo input=media output=judged")
-    assert done.returncode == 3, done.stderr[-3000:]
+    (place / "media").mkdir()
+    for number in range(30):
+        shutil.copy(source, place / f"media/{number:02d}.mp4")
+    words = ["predict.py", "run=outputs/demo", "input=media", "output=judged", "workers=0"]
+    process = started(place, words, place / "judged/unfinished.jsonl")  # the first file is judged
+    (place / "media/29.mp4").unlink()
+    (place / "media/28.mp4").write_bytes(source.read_bytes()[:400])
+    said, _ = process.communicate(timeout=300)
+    assert process.returncode == 3, said[-3000:]
     table = pd.read_csv(place / "judged/verdicts.csv")
-    judged = table.loc[table["verdict"] != "not judged", "file"].tolist()
-    assert [Path(name).name for name in judged][:4] == ["0.mp4", "1.mp4", "2.mp4", "3.mp4"]
+    left_out = table.loc[table["verdict"] == "not judged", "file"]
+    assert [Path(name).name for name in left_out] == ["28.mp4", "29.mp4"]
+
+
+def test_two_commands_on_one_folder(place):
+    source = next((place / "FaceForensics++").rglob("*.mp4"))
+    (place / "media").mkdir()
+    for number in range(30):
+        shutil.copy(source, place / f"media/{number:02d}.mp4")
+    words = ["predict.py", "run=outputs/demo", "input=media", "output=judged", "workers=0"]
+    process = started(place, words, place / "judged/unfinished.jsonl")
+    second = run(place, f"python {' '.join(words)}")
+    assert second.returncode == 2
+    assert "another process is at work in judged" in second.stderr
+    said, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, said[-3000:]
+    assert len(pd.read_csv(place / "judged/verdicts.csv")) == 30
+
+
+def test_a_disk_that_is_full(place):
+    small = place / "small"
+    small.mkdir()
+    if (
+        shutil.which("mount") is None
+        or subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(small)], check=False, capture_output=True
+        ).returncode
+    ):
+        pytest.skip("mounting a small disk needs root and its rights")
+    try:
+        done = run(place, "python predict.py run=outputs/demo input=FaceForensics++ output=small/judged workers=0")
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert "real" in done.stdout or "fake" in done.stdout
+        assert "cannot be written" in done.stderr
+        assert (place / "predict/verdicts.csv").is_file()
+        done = run(place, "python eval.py run=outputs/demo data=ffpp data.root=FaceForensics++ output=small/report")
+        assert done.returncode == 2
+        assert "the disk is full" in done.stderr
+        assert "Traceback" not in done.stderr
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
 
 
 def test_a_clock_that_was_set_back_changes_nothing(place):

@@ -85,7 +85,12 @@ def test_a_short_clip_repeats_its_last_frame_and_says_so():
 def test_a_long_file_comes_in_parts_that_are_the_whole():
     crops, sound = crops_of(pictures(opening(1, 200))), voice(opening(1, 200))
     ((whole, _),) = file_talk_views(crops, sound, INPUT, Showing())
-    parts = [seen for seen, _ in file_talk_views(crops, sound, INPUT, Showing(), together=3 * 20 * 3 * 32**2)]
+    parts = [
+        seen
+        for seen, _ in file_talk_views(
+            crops, sound, INPUT, Showing(), together=3 * (20 * 3 * 32**2 + 4 * INPUT.samples)
+        )
+    ]
     assert [len(part["t"]) for part in parts[:-1]] == [3] * (len(parts) - 1)
     for name in ("pixels", "sound", "length", "t"):
         assert np.array_equal(np.concatenate([part[name] for part in parts]), whole[name])

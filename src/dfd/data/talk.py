@@ -27,7 +27,7 @@ from dfd.data.views import Visit
 if TYPE_CHECKING:
     from dfd.data.augment import Augment
 
-TOGETHER = 2**25  # bytes of pictures of a file that are handed on at a time
+TOGETHER = 2**24  # bytes of pictures and sound of a file that are handed on at a time
 QUIET = 10 ** (-50 / 20)  # root mean square of a frame in which nobody speaks
 
 
@@ -258,7 +258,7 @@ def file_talk_views(
     pictures = _Pictures(
         crops, views, lambda image, row: show(image, table, row, input.size, showing.margin, showing.align)
     )
-    count = max(1, together // (3 * input.frames * input.size**2))
+    count = max(1, together // (3 * input.frames * input.size**2 + 4 * input.samples))
     for at in range(0, len(views), count):
         part = views[at : at + count]
         yield (

@@ -1,6 +1,5 @@
-"""Every model composes with every dataset, and every argument in a configuration exists."""
+"""Models compose with datasets, and every argument in a configuration exists."""
 
-import itertools
 import pathlib
 import re
 
@@ -30,8 +29,22 @@ def composed(root: str, *overrides: str) -> dict:
     return tree
 
 
-@pytest.mark.parametrize(("model", "data"), itertools.product(names("model"), names("data")))
-def test_every_model_with_every_dataset(model, data):
+# of all pairs a fifth, which names every model and every dataset several times: a pair takes half a second
+PAIRS = [
+    (model, data)
+    for row, model in enumerate(names("model"))
+    for column, data in enumerate(names("data"))
+    if (row + column) % 5 == 0
+]
+
+
+def test_every_model_and_every_dataset_is_in_some_pair():
+    assert {model for model, _ in PAIRS} == set(names("model"))
+    assert {data for _, data in PAIRS} == set(names("data"))
+
+
+@pytest.mark.parametrize(("model", "data"), PAIRS)
+def test_models_compose_with_datasets(model, data):
     tree = composed("train", f"model={model}", f"data={data}")
     assert (tree["model"]["name"], tree["data"]["name"]) == (model, data)
 

@@ -6,12 +6,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from dfd.core.errors import DfdError
 from dfd.core.records import Record
 from dfd.data.corrupt import corrupt
 from dfd.data.crops import COLUMNS, CROP_BOX, CropReader, Crops, write_crops
 from dfd.data.video import probe, read_frames
+from dfd.inference.robustness import refuse_uncorruptible
 from dfd.preprocess.corrupted import corrupted, folder_of
 from dfd.preprocess.crop import cut
+from tests.talking import crops_of, opening, pictures, voice
 
 
 @pytest.fixture
@@ -80,3 +83,52 @@ def test_a_platforms_smaller_frames_are_cut_at_the_same_place(clean, head_video)
     expected = cut(images[10], np.array([90.0, 40, 250, 200]), 128).astype(float)
     assert image.shape == (128, 128, 3)
     assert np.corrcoef(image.ravel(), expected.ravel())[0, 1] > 0.97
+
+
+@pytest.fixture
+def talking(tmp_path):
+    """Fifty frames of a talking head, and its sound."""
+    track = opening(1, 50)
+    crops = crops_of(pictures(track))
+    write_crops(tmp_path / "abc/crops/one.zip", crops)
+    (tmp_path / "abc/audio").mkdir()
+    np.save(tmp_path / "abc/audio/one.npy", voice(track))
+    assets = {"crops": "crops/one.zip", "audio": "audio/one.npy"}
+    return tmp_path / "abc", Record("one", "toy", "test", 0, "one.mp4", "one", assets=assets)
+
+
+@pytest.mark.parametrize("kind", ["sound_noise", "sound_rate", "sound_offset"])
+def test_sound_is_changed_and_pictures_are_not(talking, kind):
+    folder, record = talking
+    clean, before = np.load(folder / "audio/one.npy").astype(float), 0.0
+    for level, manifest in corrupted([record], folder, kind, [1, 5], 128, workers=1).items():
+        (placed,) = manifest.records
+        assert (manifest.folder / placed.assets["crops"]).samefile(folder / "crops/one.zip")
+        samples = np.load(manifest.folder / placed.assets["audio"])
+        assert (samples.dtype, len(samples)) == (np.int16, len(clean))
+        change = float(np.abs(samples - clean).mean())
+        assert change > (0 if kind == "sound_offset" else before)
+        before = change
+        if kind == "sound_offset":
+            lag = round({1: 0.04, 5: 0.32}[level] * 16_000)
+            assert not samples[:lag].any()
+            assert np.array_equal(samples[lag:], clean[:-lag])
+
+
+def test_a_lower_rate_leaves_frames_out_and_keeps_their_times(talking):
+    folder, record = talking
+    (placed,) = corrupted([record], folder, "frame_rate", [5], 128, workers=1)[5].records
+    manifest = folder_of(folder, "frame_rate", 5)
+    with CropReader(manifest / placed.assets["crops"]) as fewer, CropReader(folder / "crops/one.zip") as every:
+        assert len(fewer.table["t"]) == 20
+        assert np.diff(fewer.table["t"]).mean() == pytest.approx(0.1, abs=0.005)
+        rows = np.searchsorted(every.table["t"], fewer.table["t"])
+        assert all(
+            np.array_equal(one, other) for one, other in zip(fewer.read(range(20)), every.read(rows), strict=True)
+        )
+
+
+def test_who_does_not_hear_has_no_corrupted_sound(clean):
+    _, record, _ = clean
+    with pytest.raises(DfdError, match="does not hear"):
+        refuse_uncorruptible([record], ["sound_noise"])

@@ -43,7 +43,13 @@ STRENGTHS: Mapping[str, Sequence[float]] = {
     "resize": (0.8, 0.65, 0.5, 0.4, 0.3),  # down and up again, twice, with two filters
     "screenshot": (0.95, 0.85, 0.75, 0.65, 0.55),  # of the size on a screen, with its gamma, noise and JPEG
     "platform": (1080, 720, 540, 360, 240),  # shorter side of what a platform serves, H.264 at its usual rate
+    # talking faces
+    "frame_rate": (24, 20, 15, 12, 10),  # pictures a second that are left
+    "sound_noise": (20, 15, 10, 5, 0),  # decibels between voice and noise
+    "sound_rate": (12000, 8000, 6000, 4000, 3000),  # samples a second through which the sound went
+    "sound_offset": (0.04, 0.08, 0.12, 0.2, 0.32),  # seconds by which the sound is late
 }
+TALKING = ("frame_rate", "sound_noise", "sound_rate", "sound_offset")
 PLATFORM_CRF = (23, 26, 28, 30, 33)
 CODECS = {"h264": "libx264", "h265": "libx265", "platform": "libx264"}
 

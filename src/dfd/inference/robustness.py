@@ -16,6 +16,7 @@ from dfd.core.errors import DfdError
 from dfd.core.manifest import Manifest
 from dfd.core.records import Record
 from dfd.core.run_folder import log_access
+from dfd.data.corrupt import TALKING
 from dfd.data.kinds import is_image
 from dfd.evaluation.pages import render
 from dfd.evaluation.protocol import Protocol
@@ -48,8 +49,12 @@ class Corruptions:
     size: int
 
 
-def refuse_uncorruptible(records: Sequence[Record]) -> None:
-    """Refuse data without full frames of videos: corruption comes before the face is cut out."""
+def refuse_uncorruptible(records: Sequence[Record], kinds: Sequence[str] = ()) -> None:
+    """Refuse data without full frames, since corruption comes before the face is cut out, or without sound."""
+    silent = next((r for r in records if "audio" not in r.assets), None)
+    sounds = [kind for kind in kinds if kind in TALKING]
+    if silent is not None and sounds:
+        raise DfdError(f"corruption.kinds={sounds} change sound, and this run does not hear {silent.dataset}")
     without = next((r for r in records if not str(r.assets.get("crops", "")).endswith(".zip")), None)
     if without is not None:
         raise DfdError(

@@ -1,4 +1,4 @@
-"""Face crops of corrupted videos: full frames are corrupted, then cut at the places found on the clean ones."""
+"""Face crops and sound of corrupted videos: full frames are corrupted, then cut at the places found on clean ones."""
 
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -14,11 +14,12 @@ from dfd.core.errors import DfdError
 from dfd.core.manifest import Manifest
 from dfd.core.records import Record
 from dfd.core.workers import start_worker
-from dfd.data.corrupt import VERSION, corrupt, is_codec, strength, transcode
+from dfd.data.corrupt import TALKING, VERSION, corrupt, is_codec, strength, transcode
+from dfd.data.corrupt_sound import ON_SOUND, corrupt_sound, rows_at_rate
 from dfd.data.crops import CROP_BOX, CropReader, Crops, Table, write_crops
 from dfd.data.video import probe, read_frames
+from dfd.preprocess.asset_files import asset_path, crop_path
 from dfd.preprocess.crop import cut
-from dfd.preprocess.pipeline import crop_path
 from dfd.preprocess.runner import progress_bar
 
 
@@ -34,13 +35,14 @@ def corrupted(
     folders = {level: folder_of(clean, kind, level) for level in levels}
     jobs = []
     for record in records:
-        paths = {level: crop_path(folder, record) for level, folder in folders.items()}
-        cut_at = _written(clean / record.assets["crops"])
+        paths = {level: _target(folder, record, kind) for level, folder in folders.items()}
+        cut_at = max(_written(clean / record.assets[name]) for name in ("crops", "audio") if name in record.assets)
         missing = {level: path for level, path in paths.items() if _written(path) < cut_at}
         jobs += [(record, missing)] if missing else []
     _run(jobs, clean, kind, size, workers)
     return {
-        level: Manifest(tuple(_placed(r, clean, folder) for r in records), folder) for level, folder in folders.items()
+        level: Manifest(tuple(_placed(r, clean, folder, kind) for r in records), folder)
+        for level, folder in folders.items()
     }
 
 
@@ -49,10 +51,16 @@ def folder_of(clean: Path, kind: str, level: int) -> Path:
     return clean.parent / f"{clean.name}-{kind}{level}-{strength(kind, level):g}-v{VERSION}"
 
 
-def _placed(record: Record, clean: Path, folder: Path) -> Record:
-    """Return a record with its corrupted crops; landmarks and masks stay those of the clean ones."""
-    assets = {kind: (clean / path).absolute().as_posix() for kind, path in record.assets.items()}
-    return replace(record, assets=assets | {"crops": crop_path(folder, record).relative_to(folder).as_posix()})
+def _target(folder: Path, record: Record, kind: str) -> Path:
+    """Return where what a corruption makes of a record lies."""
+    return asset_path(folder, "audio", record.id, ".npy") if kind in ON_SOUND else crop_path(folder, record)
+
+
+def _placed(record: Record, clean: Path, folder: Path, kind: str) -> Record:
+    """Return a record with its corrupted crops or sound; everything else stays that of the clean one."""
+    assets = {name: (clean / path).absolute().as_posix() for name, path in record.assets.items()}
+    changed = "audio" if kind in ON_SOUND else "crops"
+    return replace(record, assets=assets | {changed: _target(folder, record, kind).relative_to(folder).as_posix()})
 
 
 def _written(path: Path) -> int:
@@ -85,6 +93,10 @@ def _run(jobs: Sequence[Job], clean: Path, kind: str, size: int, workers: int | 
 
 def _one(record: Record, paths: Mapping[int, Path], clean: Path, kind: str, size: int) -> None:
     """Corrupt one video at several levels, decoding it once where that is possible."""
+    if kind in TALKING:
+        for level, path in paths.items():
+            _one_talking(record, path, clean, kind, strength(kind, level))
+        return
     with CropReader(clean / record.assets["crops"]) as crops:
         table = crops.table
     wanted = table["frame"][table["valid"]].tolist()
@@ -101,6 +113,24 @@ def _one(record: Record, paths: Mapping[int, Path], clean: Path, kind: str, size
             transcode(source, coded, kind, level, last=max(wanted))
             frames = {index: image for index, _, image in read_frames(coded, wanted)}
         _write(path, table, frames, size, record, width)
+
+
+def _one_talking(record: Record, path: Path, clean: Path, kind: str, value: float) -> None:
+    """Change the sound of one video, or leave out frames of its crops."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if kind in ON_SOUND:
+        samples = np.load(clean / record.assets["audio"])
+        part = path.with_suffix(".part.npy")
+        np.save(part, corrupt_sound(samples, kind, value, record.id))
+        part.replace(path)
+        return
+    with CropReader(clean / record.assets["crops"]) as crops:
+        table = crops.table
+        kept = np.isin(table["t"], np.unique(table["t"])[rows_at_rate(np.unique(table["t"]), value)])
+        valid = np.flatnonzero(kept & table["valid"])
+        fewer = {name: column[kept] for name, column in table.items()}
+        place = np.cumsum(kept) - 1  # of every row among those that are kept
+        write_crops(path, Crops(fewer, dict(zip(place[valid].tolist(), crops.read(valid), strict=True))))
 
 
 def _write(

@@ -33,7 +33,7 @@ def evaluate(task: Task) -> Evaluated | None:
     options = task.options or {}
     corruption = options.get("corruption") or {}
     if corruption.get("kinds"):
-        refuse_uncorruptible(task.prepared.manifest.split(task.split))
+        refuse_uncorruptible(task.prepared.manifest.split(task.split), corruption["kinds"])
     started, cost = time.time(), Cost()
     rows = score_split(task.loaded.network, task.data, task.split, task.trainer)
     selection = _selection(task, rows) if options.get("oracle") else None

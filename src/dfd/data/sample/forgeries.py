@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from dfd.data.sample.heads import CENTRE, Identity, Motion, draw_face, grid, oval
-from dfd.data.sample.scene import Scene, warp
+from dfd.data.sample.scene import Scene, covered, warp
 
 
 @dataclass(frozen=True)
@@ -127,10 +127,13 @@ FAMILIES: dict[str, Callable[[np.random.Generator, float], Forgery]] = {
 
 def _paste(shot: Shot, face: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Warp a face and its mask into the frame, exposed as the camera exposed it, and blend."""
-    layer = np.dstack([np.clip(face, 0, 255), 255 * mask]).astype(np.uint8)
-    placed = warp(layer, shot.motion, shot.index, shot.scene.size).astype(np.float32)
-    alpha = placed[..., 3:] / 255
-    return np.clip(shot.frame + (placed[..., :3] * shot.scene.gain - shot.frame) * alpha, 0, 255).astype(np.uint8)
+    layer = np.empty((*mask.shape, 4), np.uint8)
+    layer[..., :3], layer[..., 3] = np.clip(face, 0, 255), 255 * mask
+    placed = warp(layer, shot.motion, shot.index, shot.scene.size)
+    pasted, at = shot.frame.copy(), covered(placed)
+    frame, part = shot.frame[at], placed[at].astype(np.float32)
+    pasted[at] = np.clip(frame + (part[..., :3] * shot.scene.gain[at] - frame) * (part[..., 3:] / 255), 0, 255)
+    return pasted
 
 
 def _below(height: float, soft: float = 6.0) -> np.ndarray:

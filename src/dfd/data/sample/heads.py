@@ -124,6 +124,7 @@ def placement(motion: Motion, i: int) -> np.ndarray:
     return np.hstack([turn, (np.array([motion.x[i], motion.y[i]]) - turn @ CENTRE)[:, None]])
 
 
+@functools.cache
 def grid() -> tuple[np.ndarray, np.ndarray]:
     """Return x and y of every pixel of the canvas, from the centre of the face."""
     y, x = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)

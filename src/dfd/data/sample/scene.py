@@ -57,8 +57,16 @@ def warp(canvas: np.ndarray, motion: Motion, i: int, size: tuple[int, int]) -> n
 
 def over(below: np.ndarray, above: np.ndarray) -> np.ndarray:
     """Lay a picture with alpha (H, W, 4) over another."""
-    alpha = above[..., 3:].astype(np.float32) / 255
-    return (below + (above[..., :3].astype(np.float32) - below) * alpha).astype(np.uint8)
+    at, laid = covered(above), below.copy()
+    part = above[at].astype(np.float32)
+    laid[at] = below[at] + (part[..., :3] - below[at]) * (part[..., 3:] / 255)
+    return laid
+
+
+def covered(layer: np.ndarray) -> tuple[slice, slice]:
+    """Return the rectangle outside of which a layer (H, W, 4) is transparent."""
+    left, top, width, height = cv2.boundingRect(layer[..., 3])
+    return slice(top, top + height), slice(left, left + width)
 
 
 def shoot(scene: Scene, picture: np.ndarray, random: np.random.Generator) -> np.ndarray:

@@ -27,7 +27,7 @@ lint: $(VENV)/.dev ## ruff, mypy, import contracts
 	$(BIN)/lint-imports
 
 fuzz: $(VENV)/.dev ## hostile media, checkpoints and folders, kills at random moments; many examples (for a nightly run)
-	FUZZ_EXAMPLES=20000 KILLS=10 $(BIN)/python -m pytest tests/hostile tests/inference tests/cli/test_interrupted.py
+	FUZZ_EXAMPLES=20000 KILLS=10 $(BIN)/python -m pytest tests/hostile tests/inference tests/cli/test_interrupted.py tests/serving/test_kill.py
 
 bench: $(VENV)/.run ## measure what costs time, against the floor (about 15 minutes)
 	$(BIN)/python scripts/bench.py

@@ -23,7 +23,7 @@ from dfd.serving.tables import EVENTS
 from tests.serving.conftest import KEY, ROOT, Served
 
 pytestmark = pytest.mark.slow
-KILLS = int(os.environ.get("DFD_TEST_KILLS", "3"))  # 20 were tried; three fit into CI
+KILLS = int(os.environ.get("KILLS", "3"))  # 20 were tried; three fit into CI
 JOBS_A_KILL = 2
 
 

@@ -29,7 +29,7 @@ lint: $(VENV)/.dev ## ruff, mypy, import contracts
 fuzz: $(VENV)/.dev ## hostile media, checkpoints and folders, kills at random moments; many examples (for a nightly run)
 	FUZZ_EXAMPLES=20000 KILLS=10 $(BIN)/python -m pytest tests/hostile tests/inference tests/cli/test_interrupted.py tests/serving/test_kill.py
 
-bench: $(VENV)/.run ## measure what costs time, against the floor (about 15 minutes)
+bench: $(VENV)/.dev ## measure what costs time, against the floor (about 15 minutes)
 	$(BIN)/python scripts/bench.py
 
 clean: ## remove the virtual environment; data and outputs stay

@@ -5,6 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
@@ -296,6 +297,19 @@ def test_the_cascade_agrees_with_the_package_it_takes_its_weights_from(head_vide
         assert iou(found.box[rows[0]], boxes[i][0].astype(float)) > 0.85
         assert found.confidence[rows[0]] == pytest.approx(confidences[i][0], abs=0.05)
         assert np.abs(found.landmarks[rows[0]] - landmarks[i][0]).max() < 8  # of a face 110 wide
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "size"), [("proposal", "PNet", 40), ("refinement", "RNet", 24), ("output", "ONet", 48)]
+)
+def test_its_networks_are_those_of_the_package(ours, theirs, size):
+    from facenet_pytorch.models import mtcnn
+
+    from dfd.preprocess import mtcnn_networks
+
+    pixels = torch.rand(5, 3, size, size, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    found, expected = getattr(mtcnn_networks, ours)()(pixels), getattr(mtcnn, theirs)()(pixels)
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
 
 
 def test_frames_that_do_not_fit_into_memory_are_decoded_again(head_video):

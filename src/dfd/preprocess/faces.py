@@ -44,7 +44,7 @@ def detection_scale(width: int, height: int) -> float:
 
 
 class MtcnnDetector:
-    """MTCNN with the weights that come in facenet-pytorch's package; faces below `smallest` of the short side are
+    """MTCNN with facenet-pytorch's weights; faces below `smallest` of the short side are
     not looked for."""
 
     def __init__(self, device: str = "cpu", smallest: float = 0.08, batch: int = 16) -> None:

@@ -1,6 +1,6 @@
 """The MTCNN cascade (Zhang et al. 2016), batched: over images in its first network, over all their faces in the rest.
 
-The three networks and their weights are those of facenet-pytorch. Its own loop resamples every candidate by itself on
+The weights of the three networks are those of facenet-pytorch. Its own loop resamples every candidate by itself on
 the full image; here images of one size share each level of the pyramid, and the candidates of all images share the
 other two networks.
 """
@@ -11,8 +11,9 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import torch
-from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
 from torch import Tensor, nn
+
+from dfd.preprocess import mtcnn_networks
 
 THRESHOLDS = (0.6, 0.7, 0.7)
 WINDOW, STRIDE, SHRINK = 12, 2, 0.709  # of the first network, and between the levels of the pyramid
@@ -34,7 +35,8 @@ class Cascade:
     def __init__(self, device: str = "cpu") -> None:
         self.device = torch.device(device)
         self.proposal, self.refinement, self.output = (
-            net().to(self.device).eval().requires_grad_(False) for net in (PNet, RNet, ONet)
+            network().to(self.device)
+            for network in (mtcnn_networks.proposal, mtcnn_networks.refinement, mtcnn_networks.output)
         )
 
     @torch.inference_mode()

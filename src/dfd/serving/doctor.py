@@ -15,7 +15,7 @@ from dfd.core.cores import cores
 from dfd.core.errors import DfdError
 
 ROOM = 2 * 2**30  # bytes that should be free
-NEEDED = ("torch", "torchvision", "av", "numpy", "opencv-python-headless", "pandas", "timm", "facenet-pytorch")
+NEEDED = ("torch", "torchvision", "av", "numpy", "opencv-python-headless", "pandas", "timm", "safetensors")
 SERVING = ("fastapi", "uvicorn", "dbos", "python-multipart", "fsspec", "limits", "prometheus-client")
 
 

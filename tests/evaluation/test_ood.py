@@ -7,10 +7,12 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from dfd.core.bank import FeatureBank
 from dfd.core.errors import DfdError
 from dfd.evaluation.ood.evaluate import check_options, evaluate_ood
 from dfd.evaluation.ood.report import write_ood_report
 from dfd.evaluation.ood.scores import by_video, read_scores, write_scores
+from dfd.inference.ood import neighbourhoods
 
 
 def table(seed=0, groups=60):
@@ -30,6 +32,7 @@ def table(seed=0, groups=60):
                         "right": float(base < 1.5), "group": f"{role}{number}", "score": draw.random(),
                         "ood.good": good, "ood.twin": 2 * good + 1, "ood.blind": draw.normal(),
                         "pca_x": draw.normal(), "pca_y": draw.normal(),
+                        "tsne_x": draw.normal(), "tsne_y": draw.normal(),
                     }
                 )  # fmt: skip
     return pd.DataFrame(rows)
@@ -83,7 +86,8 @@ def test_a_report_is_made_from_its_files(tmp_path):
         assert "ash: negative" in written
         assert "good, twin rank all videos alike" in written
     assert "A &lt;title&gt;" in page
-    assert page.count("<svg") >= 6
+    assert page.count("<svg") >= 7
+    assert "(t-SNE), by source" in page
     assert json.loads((tmp_path / "metrics.json").read_text())["numbers"]["good"]["far"]["auroc"]["value"] > 0.9
 
 
@@ -110,3 +114,20 @@ def test_wrong_options_are_one_line(changes, message):
     check_options(good)
     with pytest.raises(DfdError, match=message):
         check_options(good | changes)
+
+
+def test_neighbours_stay_neighbours_on_the_map():
+    random = np.random.default_rng(0)
+    centres = random.normal(0, 10, (2, 16))
+
+    def bank(of: int, count: int) -> FeatureBank:
+        features = centres[of] + random.normal(0, 1, (count, 16))
+        columns = [np.array([f"v{n}" for n in range(count)])] * 3
+        return FeatureBank(np.zeros((count, 2)), features, np.zeros(count, int), *columns, np.zeros(count))
+
+    one, other = neighbourhoods(bank(0, 40), bank(1, 30))
+    assert (one.shape, other.shape) == ((40, 2), (30, 2))
+    within = max(np.ptp(one, 0).max(), np.ptp(other, 0).max())
+    assert np.linalg.norm(one.mean(0) - other.mean(0)) > within / 2
+    again, _ = neighbourhoods(bank(0, 2), bank(1, 1))
+    assert np.isnan(again).all()  # too few for a map

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from dfd.data.datamodule import FaceDataModule
 
 FOLDER, DETECTORS = "ood", "detectors"
+MAPPED = 2000  # views that are laid out as a map
 Banks = dict[str, FeatureBank]
 
 
@@ -150,7 +151,10 @@ def write_scores_and_detectors(
         if name not in ("fit", "tune")
     ]
     thresholds = {name: detector.threshold for name, detector in fitted.items()}
-    write_scores(pd.concat(parts, ignore_index=True), folder / SCORES, thresholds)
+    table = pd.concat(parts, ignore_index=True)
+    for role, places in zip(("test", "ood"), neighbourhoods(banks["test"], banks["ood"]), strict=True):
+        table.loc[table["role"] == role, ["tsne_x", "tsne_y"]] = places
+    write_scores(table, folder / SCORES, thresholds)
     for name, detector in fitted.items():
         detector.write(run / FOLDER / DETECTORS / f"{name}.npz")
     if keep:
@@ -191,6 +195,21 @@ def _components(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     centred = features - mean
     _, vectors = np.linalg.eigh(centred.T @ centred)
     return mean, vectors[:, ::-1][:, :2]
+
+
+def neighbourhoods(*banks: FeatureBank, seed: int = 0) -> list[np.ndarray]:
+    """Lay out the views of banks together so that neighbours stay neighbours (t-SNE); views beyond MAPPED are NaN."""
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+
+    features = np.concatenate([bank.features for bank in banks]).astype(np.float64)
+    places = np.full((len(features), 2), np.nan)
+    rows = np.unique(np.linspace(0, len(features) - 1, min(MAPPED, len(features))).astype(int))
+    reduced = PCA(min(50, *features[rows].shape), random_state=seed).fit_transform(features[rows])
+    if len(rows) > 3:
+        perplexity = min(30.0, (len(rows) - 1) / 3)
+        places[rows] = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(reduced)
+    return np.split(places, np.cumsum([len(bank) for bank in banks])[:-1])
 
 
 def _by_video(bank: FeatureBank, scores: np.ndarray) -> np.ndarray:

@@ -26,7 +26,7 @@ from dfd.data.video import probe
 
 VERSION = 1  # of the drawings: raise it when they change
 FPS = 25
-SIZES = {"lavdf": 40, "tvil": 60}  # identities
+SIZES = {"lavdf": 40, "tvil": 80}  # identities
 STREAMS = {"lavdf": 11, "tvil": 12}  # so that no identity of one is in another sample
 CLIPS = 2  # of an identity
 KINDS = ("video", "audio", "both")

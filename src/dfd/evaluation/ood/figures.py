@@ -1,6 +1,7 @@
 """The one figure that only this report needs: points in a plane."""
 
 from collections.abc import Sequence
+from html import escape
 
 import numpy as np
 
@@ -20,5 +21,5 @@ def scatter(groups: Sequence[tuple[str, str, np.ndarray]], points: int = 400) ->
         drawn += [f'<circle class="point {style}" cx="{x:.1f}" cy="{y:.1f}" r="2"/>' for x, y in places]
         y = TOP + 10 + 14 * row
         drawn.append(f'<rect class="key {style}" x="{WIDTH - RIGHT - 92}" y="{y - 7}" width="10" height="8"/>')
-        drawn.append(f'<text class="tick" x="{WIDTH - RIGHT - 78}" y="{y}">{name}</text>')
+        drawn.append(f'<text class="tick" x="{WIDTH - RIGHT - 78}" y="{y}">{escape(name[:18])}</text>')
     return f'<svg class="figure" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="features">{"".join(drawn)}</svg>'

@@ -20,6 +20,7 @@ from dfd.metrics.ood import risk_coverage
 from dfd.metrics.ranking import roc_curve
 
 SCORES = "scores.parquet"
+COLOURS = ("c1", "c2", "c3", "c4", "c5", "c6", "c7")
 NAMES = {
     "auroc": "AUROC", "aupr_in": "AUPR in", "aupr_in_trapezoid": "AUPR in, trapezoid", "aupr_out": "AUPR out",
     "aupr_out_trapezoid": "AUPR out, trapezoid", "fpr95_id_positive": "FPR95 id+", "fpr95_ood_positive": "FPR95 ood+",
@@ -126,6 +127,10 @@ def _figures(evaluation: OodEvaluation, videos: pd.DataFrame, views: pd.DataFram
         inside, outside = (views.loc[views["role"] == role, ["pca_x", "pca_y"]].to_numpy(float) for role in (TEST, OOD))
         groups = [("a", "in-distribution", inside), ("b", "out of distribution", outside)]
         figures.append(("Features, first two components", scatter([group for group in groups if len(group[2])])))
+    if "tsne_x" in views:
+        mapped = views[views["role"].isin([TEST, OOD]) & views["tsne_x"].notna()]
+        groups = _by_source(mapped, ["tsne_x", "tsne_y"])
+        figures += [("Features, neighbours together (t-SNE), by source", scatter(groups))] if groups else []
     limits = np.quantile(videos[column], [0.005, 0.995])
     for source in [] if outliers.empty else [None, *sorted(outliers["source"].unique())]:
         some = outliers if source is None else outliers[outliers["source"] == source]
@@ -135,6 +140,16 @@ def _figures(evaluation: OodEvaluation, videos: pd.DataFrame, views: pd.DataFram
         ]
         figures.append((f"{lead}: ID and {source or 'all OOD'}", histogram(parts, "score (up = more OOD)")))
     return figures
+
+
+def _by_source(views: pd.DataFrame, columns: list[str]) -> list[tuple[str, str, np.ndarray]]:
+    """Return the places of views by their source, the most frequent ones by name."""
+    counts = views["source"].value_counts()
+    names = counts.index[: len(COLOURS)] if len(counts) <= len(COLOURS) else counts.index[: len(COLOURS) - 1]
+    groups = [(style, str(name), views["source"] == name) for style, name in zip(COLOURS, names, strict=False)]
+    if len(names) < len(counts):
+        groups.append((COLOURS[-1], "others", ~views["source"].isin(names)))
+    return [(style, name, views.loc[rows, columns].to_numpy(float)) for style, name, rows in groups]
 
 
 def _auroc_rows(evaluation: OodEvaluation) -> list[list[str]]:

@@ -43,7 +43,7 @@ def lines(
         drawn.append(f'<polyline class="line {curve.style}" points="{path}"/>')
         if len(keep) <= 10 and curve.style != "muted":
             drawn += [f'<circle class="dot {curve.style}" cx="{p[0]}" cy="{p[1]}" r="2.6"/>' for p in _pairs(path)]
-    return frame.svg("".join(drawn), x_label, y_label) + _legend([(c.style, c.name) for c in curves if c.name])
+    return frame.svg("".join(drawn), x_label, y_label) + legend([(c.style, c.name) for c in curves if c.name])
 
 
 def histogram(groups: Sequence[tuple[str, str, np.ndarray]], x_label: str, bins: int = 24) -> str:
@@ -61,7 +61,7 @@ def histogram(groups: Sequence[tuple[str, str, np.ndarray]], x_label: str, bins:
                 f'<rect class="bar {style}" x="{left:.1f}" y="{top:.1f}" width="{right - left - 1:.1f}" '
                 f'height="{frame.y(0) - top:.1f}"/>'
             )
-    return frame.svg("".join(drawn), x_label, "share of videos") + _legend([(style, name) for style, name, _ in groups])
+    return frame.svg("".join(drawn), x_label, "share of videos") + legend([(style, name) for style, name, _ in groups])
 
 
 def reliability(groups: Sequence[tuple[str, str, np.ndarray, np.ndarray, np.ndarray]]) -> str:
@@ -76,7 +76,7 @@ def reliability(groups: Sequence[tuple[str, str, np.ndarray, np.ndarray, np.ndar
             for x, y, r in zip(mean, share, radius)
         ]
     keys = [(style, name) for style, name, *_ in groups]
-    return frame.svg("".join(drawn), "mean probability", "share of fakes") + _legend(keys)
+    return frame.svg("".join(drawn), "mean probability", "share of fakes") + legend(keys)
 
 
 def interval_bar(value: float, low: float, high: float) -> str:
@@ -147,7 +147,8 @@ class _Frame:
             yield _text("tick", self.x(tick), HEIGHT - BOTTOM + 14, name)
 
 
-def _legend(keys: Sequence[tuple[str, str]]) -> str:
+def legend(keys: Sequence[tuple[str, str]]) -> str:
+    """Name the colours of a figure (style, name), below it."""
     if not keys:
         return ""
     items = "".join(f'<span><i class="swatch {style}"></i>{escape(name)}</span>' for style, name in keys)

@@ -1,11 +1,10 @@
 """The one figure that only this report needs: points in a plane."""
 
 from collections.abc import Sequence
-from html import escape
 
 import numpy as np
 
-from dfd.evaluation.figures import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
+from dfd.evaluation.figures import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, legend
 
 
 def scatter(groups: Sequence[tuple[str, str, np.ndarray]], points: int = 400) -> str:
@@ -15,11 +14,9 @@ def scatter(groups: Sequence[tuple[str, str, np.ndarray]], points: int = 400) ->
     span = np.where(high > low, high - low, 1)
     size = np.array([WIDTH - LEFT - RIGHT, -(HEIGHT - TOP - BOTTOM)])
     drawn = []
-    for row, (style, name, coordinates) in enumerate(groups):
+    for style, _, coordinates in groups:
         keep = np.unique(np.linspace(0, len(coordinates) - 1, min(points, len(coordinates))).astype(int))
         places = np.array([LEFT, HEIGHT - BOTTOM]) + np.clip((coordinates[keep] - low) / span, 0, 1) * size
         drawn += [f'<circle class="point {style}" cx="{x:.1f}" cy="{y:.1f}" r="2"/>' for x, y in places]
-        y = TOP + 10 + 14 * row
-        drawn.append(f'<rect class="key {style}" x="{WIDTH - RIGHT - 92}" y="{y - 7}" width="10" height="8"/>')
-        drawn.append(f'<text class="tick" x="{WIDTH - RIGHT - 78}" y="{y}">{escape(name[:18])}</text>')
-    return f'<svg class="figure" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="features">{"".join(drawn)}</svg>'
+    head = f'<svg class="figure" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="features">'
+    return f"{head}{''.join(drawn)}</svg>{legend([(style, name) for style, name, _ in groups])}"

@@ -202,7 +202,7 @@ def test_a_disk_that_is_full(place):
     if (
         shutil.which("mount") is None
         or subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(small)], check=False, capture_output=True
+            ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(small)], check=False, capture_output=True
         ).returncode
     ):
         pytest.skip("mounting a small disk needs root and its rights")

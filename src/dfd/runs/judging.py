@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from dfd.core.disk import in_words
 from dfd.core.errors import DfdError, Incomplete
 from dfd.core.locks import alone_in
 from dfd.core.run_folder import run_of
@@ -161,7 +162,14 @@ def _write(results: Sequence[Of], folder: Path, write: Write[Of]) -> None:
     """Write the tables where there is room, and say where."""
     elsewhere = [Path.cwd() / "predict", Path(tempfile.gettempdir()) / f"dfd-predict-{os.getpid()}"]
     place = writable_folder(folder, elsewhere)
-    write(results, place)
+    try:
+        write(results, place)
+    except OSError as error:  # there was room for a little, and not for this
+        if not in_words(error):
+            raise
+        first, *others = [each for each in elsewhere if each != place]
+        place = writable_folder(first, others)
+        write(results, place)
     if place != folder:
         log.warning("%s cannot be written (full or read-only): the tables are elsewhere", folder)
     Console().print(printable(f"tables: {place}"), soft_wrap=True, markup=False, highlight=False)

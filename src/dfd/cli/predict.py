@@ -24,8 +24,11 @@ SLOWER = 10  # times the seconds of other files that localisers get: features of
 def predict(cfg: DictConfig, _: Invocation | None = None) -> float:
     """Judge every file, print a verdict for each, and write the tables; return the share judged fake."""
     from dfd.inference.media import media_files
+    from dfd.inference.sandbox import start_early
 
     files = media_files(_several(cfg.input))
+    if cfg.workers != 0:
+        start_early()
     return _find_segments(cfg, files) if _finds_segments(cfg) else _judge_faces(cfg, files)
 
 

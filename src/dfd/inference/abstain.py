@@ -18,10 +18,10 @@ INCONCLUSIVE = "inconclusive"
 
 def load_abstainer(run: Path, name: str | None) -> Fitted | None:
     """Read the detector of that name that was fitted on a run, or of a file; None where none is asked for."""
-    from dfd.inference.ood import DETECTORS, FOLDER
-
     if name is None:
         return None
+    from dfd.inference.ood import DETECTORS, FOLDER
+
     folder = run / FOLDER / DETECTORS
     path = Path(name) if name.endswith(".npz") else folder / f"{name}.npz"
     if not path.is_file():

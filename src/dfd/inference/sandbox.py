@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import Full, LifoQueue, Queue
@@ -305,6 +306,12 @@ def _taken(queue: "Queue[Any]") -> Iterator[Any]:
         if isinstance(value, BaseException):
             raise value
         yield value
+
+
+def start_early() -> None:
+    """Have the process that workers are forked from import what they need, beside this one's own imports."""
+    if _context().get_start_method() == "forkserver":
+        forkserver.ensure_running()
 
 
 def _context() -> Any:

@@ -165,15 +165,22 @@ def started(workplace: Path, words: list[str], shown: Path) -> subprocess.Popen:
     raise AssertionError(f"{shown} did not appear")
 
 
-def test_a_file_that_vanishes_or_changes_meanwhile_costs_itself_alone(place):
+JUDGE = ["predict.py", "run=outputs/demo", "input=media", "output=judged", "workers=0"]
+
+
+def judging(place: Path) -> subprocess.Popen:
+    """Start to judge thirty files, and return once the first is judged."""
     source = next((place / "FaceForensics++").rglob("*.mp4"))
     (place / "media").mkdir()
     for number in range(30):
         shutil.copy(source, place / f"media/{number:02d}.mp4")
-    words = ["predict.py", "run=outputs/demo", "input=media", "output=judged", "workers=0"]
-    process = started(place, words, place / "judged/unfinished.jsonl")  # the first file is judged
+    return started(place, JUDGE, place / "judged/unfinished.jsonl")
+
+
+def test_a_file_that_vanishes_or_changes_meanwhile_costs_itself_alone(place):
+    process = judging(place)
     (place / "media/29.mp4").unlink()
-    (place / "media/28.mp4").write_bytes(source.read_bytes()[:400])
+    (place / "media/28.mp4").write_bytes((place / "media/00.mp4").read_bytes()[:400])
     said, _ = process.communicate(timeout=300)
     assert process.returncode == 3, said[-3000:]
     table = pd.read_csv(place / "judged/verdicts.csv")
@@ -182,13 +189,8 @@ def test_a_file_that_vanishes_or_changes_meanwhile_costs_itself_alone(place):
 
 
 def test_two_commands_on_one_folder(place):
-    source = next((place / "FaceForensics++").rglob("*.mp4"))
-    (place / "media").mkdir()
-    for number in range(30):
-        shutil.copy(source, place / f"media/{number:02d}.mp4")
-    words = ["predict.py", "run=outputs/demo", "input=media", "output=judged", "workers=0"]
-    process = started(place, words, place / "judged/unfinished.jsonl")
-    second = run(place, f"python {' '.join(words)}")
+    process = judging(place)
+    second = run(place, f"python {' '.join(JUDGE)}")
     assert second.returncode == 2
     assert "another process is at work in judged" in second.stderr
     said, _ = process.communicate(timeout=300)

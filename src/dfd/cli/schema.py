@@ -192,7 +192,7 @@ class Preprocess(Root):
     address: str | None = None  # of a running Ray cluster; null: one is started here
     shard: str | None = None  # i/n: do only this share (SLURM arrays); a call without it collects the tables
     limit: float = 1800.0  # seconds for one file
-    memory: float = 8.0  # GiB for one file, beyond what its process has (Linux, device=cpu); 0: no limit
+    memory: float = 8.0  # GiB that a process may grow by for one file (Linux and device=cpu only); 0: no limit
     against: list[str] = field(default_factory=list)  # folders of other prepared datasets, for the stage leakage
     data: Any = MISSING
     paths: Any = MISSING

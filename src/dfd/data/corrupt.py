@@ -66,8 +66,13 @@ def strength(kind: str, level: int) -> float:
 def corrupt(frames: Mapping[int, Frame], kind: str, level: int, video: str) -> dict[int, Frame]:
     """Corrupt single frames of a video, by their index; for kinds that are no codecs."""
     change, value = ON_FRAMES[kind], strength(kind, level)
-    seed = int.from_bytes(hashlib.sha256(f"{video}/{kind}/{level}".encode()).digest()[:8])
+    seed = seed_of(f"{video}/{kind}/{level}")
     return {i: change(frame, value, np.random.default_rng((seed, i))) for i, frame in frames.items()}
+
+
+def seed_of(text: str) -> int:
+    """Return the seed of what is random about something with this name."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8])
 
 
 def transcode(source: Path, target: Path, kind: str, level: int, last: int | None = None) -> None:

@@ -1,20 +1,20 @@
 """What happens to the sound of talking faces, and to the clock that it shares with the pictures."""
 
-import hashlib
 from collections.abc import Callable, Mapping
 
 import numpy as np
 from scipy.signal import resample_poly
 
 from dfd.data.audio import RATE
+from dfd.data.corrupt import seed_of
 
 OnSound = Callable[[np.ndarray, float, np.random.Generator], np.ndarray]
 
 
 def corrupt_sound(samples: np.ndarray, kind: str, value: float, video: str) -> np.ndarray:
     """Return samples (int16 at 16 kHz) after a corruption of some strength."""
-    seed = int.from_bytes(hashlib.sha256(f"{video}/{kind}/{value}".encode()).digest()[:8])
-    changed = ON_SOUND[kind](samples.astype(np.float32), value, np.random.default_rng(seed))
+    random = np.random.default_rng(seed_of(f"{video}/{kind}/{value}"))
+    changed = ON_SOUND[kind](samples.astype(np.float32), value, random)
     return np.clip(np.round(changed), -32768, 32767).astype(np.int16)
 
 

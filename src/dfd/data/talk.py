@@ -52,7 +52,7 @@ class TalkViews(TypedDict):
 
 
 class CropStream(Protocol):
-    """The crops of one file: its table, and its images, which come anew with every call."""
+    """The crops of one file: a table, and images that every call of `stream` yields from the first on."""
 
     @property
     def table(self) -> Table:

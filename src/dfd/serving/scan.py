@@ -93,7 +93,7 @@ def scan(
 
 
 def exit_status(lines: Sequence[dict[str, Any]]) -> int:
-    """Return what a script is told: 0 all real, 10 a fake, 11 an inconclusive file, 3 one that was not judged."""
+    """Return the exit status of a scan: 0 all real, 10 a fake, 11 an inconclusive file, 3 one that was not judged."""
     verdicts = {line["verdict"] for line in lines}
     return next((EXIT[verdict] for verdict in ORDER if verdict in verdicts), 0)
 

@@ -63,7 +63,14 @@ def no_orphans(place: Path) -> None:
 def interrupted(workplace: Path, words: list[str], seconds: float) -> None:
     """Kill a command some times within the seconds that it takes, then let it end."""
     draw = random.Random(int(os.environ.get("KILLS_SEED", "0")))
-    killed = sum(kill(workplace, words, draw.uniform(0.3, 0.95) * seconds) for _ in range(KILLS))
+    killed = 0
+    for _ in range(4 * KILLS):
+        if kill(workplace, words, draw.uniform(0.3, 0.95) * seconds):
+            killed += 1
+        else:
+            seconds *= 0.7  # it was done: what was done before, and a warm disk, make it faster than when it was timed
+        if killed == KILLS:
+            break
     assert killed, "it was done each time before it could be killed"
     done = run(workplace, f"python {' '.join(words)}")
     assert done.returncode == 0, done.stderr[-3000:]

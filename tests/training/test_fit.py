@@ -39,14 +39,14 @@ class StopAt(StopGracefully):
 
 def run(
     noise, folder, *, stop=None, resume=False, ema=False, epochs=3, dropout=0.5, lr=1e-3, accumulate=1, seed=7,
-    on_device=None, callbacks=(),
+    on_device=None, callbacks=(), workers=0,
 ):  # fmt: skip
     import albumentations
 
     pl.seed_everything(seed, verbose=False)
     network = MesoInception4(32, dropout=dropout)
     augment = Augment({"flip": albumentations.HorizontalFlip(p=0.5)})
-    data = FaceDataModule(noise, network.input, augment, batch_size=4, visits=2, eval_frames=4, workers=0, seed=seed)
+    data = FaceDataModule(noise, network.input, augment, batch_size=4, visits=2, eval_frames=4, workers=workers, seed=seed)
     objective = Classification(
         network,
         functools.partial(torch.optim.AdamW, lr=lr, weight_decay=0.01),
@@ -89,6 +89,17 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(noise, tmp_path, stop, e
     histories = [next(c for c in t.callbacks if isinstance(c, History)).epochs for t in (whole, resumed)]
     assert [e["val/auc"] for e in histories[0]] == [e["val/auc"] for e in histories[1]]
     assert [e["val/loss"] for e in histories[0]] == pytest.approx([e["val/loss"] for e in histories[1]])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stop", [8, 11])  # at an epoch's end, within one
+def test_batches_that_workers_fetch_ahead_are_those_of_the_resumed_epoch(noise, tmp_path, stop):
+    _, expected = run(noise, tmp_path / "whole", workers=1)
+    with pytest.raises(Stopped, match=rf"stopped at step {stop}"):
+        run(noise, tmp_path / "parts", stop=stop, workers=1)
+    _, objective = run(noise, tmp_path / "parts", resume=True, workers=1)
+    for (name, a), b in zip(expected.state_dict().items(), objective.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name
 
 
 def test_a_run_that_accumulates_stops_between_two_optimiser_steps(noise, tmp_path):

@@ -95,8 +95,9 @@ class RecordDataModule(pl.LightningDataModule):
         records = self.records("train")
         rank, world = self._rank_and_world()
         sampler = TrainSampler(self.targets(records), self.visits, self.balance, self.seed, rank, world)
-        if self._resume:
-            sampler.skip_visits(self._resume["epoch"], self._resume["batches"] * self.batch_size)
+        if self._resume:  # here, since workers fetch ahead before Lightning sets the epoch
+            sampler.set_epoch(self._resume["epoch"])
+            sampler.skip_visits(self._resume["epoch"], self._resume["done"] * self.batch_size)
         dataset = self.training_dataset(records)
         return self._loader(dataset, sampler, self.batch_size, drop_last=len(sampler) >= self.batch_size)
 
@@ -118,12 +119,14 @@ class RecordDataModule(pl.LightningDataModule):
         """Return how far into its epoch training is, so that a resumed run continues with the next batch."""
         if self.trainer is None or not self.trainer.training:
             return {}
-        batches = self.trainer.fit_loop.epoch_loop.batch_progress.current.processed  # type: ignore[attr-defined]
-        return {"epoch": self.trainer.current_epoch, "batches": batches}
+        progress = self.trainer.fit_loop.epoch_progress.current  # type: ignore[attr-defined]
+        done = self.trainer.fit_loop.epoch_loop.batch_progress.current.processed  # type: ignore[attr-defined]
+        between = progress.processed > progress.completed  # an epoch has just ended
+        return {"epoch": progress.processed, "done": 0 if between else done}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Note where to continue."""
-        self._resume = state_dict
+        """Note where to continue, if the checkpoint says so in this form."""
+        self._resume = state_dict if "done" in state_dict else {}
 
     def _loader(self, dataset: Dataset[Any], sampler: Any, batch_size: int, drop_last: bool = False) -> DataLoader:
         workers = default_workers(self._local_processes()) if self.workers == "auto" else self.workers

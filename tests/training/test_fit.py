@@ -46,7 +46,9 @@ def run(
     pl.seed_everything(seed, verbose=False)
     network = MesoInception4(32, dropout=dropout)
     augment = Augment({"flip": albumentations.HorizontalFlip(p=0.5)})
-    data = FaceDataModule(noise, network.input, augment, batch_size=4, visits=2, eval_frames=4, workers=workers, seed=seed)
+    data = FaceDataModule(
+        noise, network.input, augment, batch_size=4, visits=2, eval_frames=4, workers=workers, seed=seed
+    )
     objective = Classification(
         network,
         functools.partial(torch.optim.AdamW, lr=lr, weight_decay=0.01),

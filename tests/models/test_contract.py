@@ -6,9 +6,10 @@ import torch
 
 from dfd.core.build import build
 from dfd.core.errors import DfdError
-from dfd.core.records import input_from_dict, input_to_dict
+from dfd.core.records import InputSpec, input_from_dict, input_to_dict
 from dfd.data.overlay import GAP, LINE, strip
-from dfd.models.explain import evidence_maps
+from dfd.models.base import Detector
+from dfd.models.explain import evidence_maps, method_of
 from tests.toys import is_detector, names, toy_model
 
 MODELS = [name for name in names("model") if is_detector(f"model={name}")]
@@ -89,10 +90,46 @@ def test_every_model_can_be_explained(name):
     assert picture.shape == (3, 32 + GAP + 32 + bar + legend, 32 * spec.frames + GAP * (spec.frames - 1))
 
 
+class Linear(Detector):
+    """Activations are the pixels; a weight for every channel and place, or for every channel alone, makes the logit."""
+
+    def __init__(self, weight):
+        super().__init__(InputSpec("image", 4, mean=(0, 0, 0), std=(1, 1, 1)))
+        self.evidence_part, self.weight = torch.nn.Identity(), weight
+
+    evidence = property(lambda self: self.evidence_part)
+
+    def forward_features(self, pixels):
+        return (self.evidence_part(pixels) * self.weight).sum((1, 2, 3))[:, None]
+
+    def forward_head(self, features):
+        return features
+
+
+def test_grad_cam_is_hirescam_where_every_place_counts_alike():
+    pixels = torch.rand(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    channels = Linear(torch.tensor([1.0, -0.5, 2.0]).view(3, 1, 1))
+    torch.testing.assert_close(evidence_maps(channels, pixels, "gradcam"), evidence_maps(channels, pixels))
+
+
+def test_grad_cam_and_its_successor_in_closed_form():
+    random = torch.Generator().manual_seed(0)
+    pixels, weight = torch.rand(1, 3, 4, 4, generator=random), torch.randn(3, 4, 4, generator=random)
+    active = pixels[0]
+    plain = (weight.mean((1, 2), keepdim=True) * active).sum(0).relu()
+    share = weight**2 / (2 * weight**2 + active.sum((1, 2), keepdim=True) * weight**3)
+    better = ((share * weight.relu()).sum((1, 2), keepdim=True) * active).sum(0).relu()
+    for method, expected in (("gradcam", plain), ("gradcam++", better)):
+        got = evidence_maps(Linear(weight), pixels, method)[0, 0]
+        torch.testing.assert_close(got, expected / expected.max().clamp(min=1e-12))
+    assert method_of(True) == "hirescam"
+    assert method_of(False) is None
+    with pytest.raises(DfdError, match=r"explain=gradcan \(did you mean 'gradcam'\?\): take true"):
+        method_of("gradcan")
+
+
 def test_evidence_lies_where_the_evidence_is():
     """A linear read-out of brightness: the maps are the brightness."""
-    from dfd.core.records import InputSpec
-    from dfd.models.base import Detector
 
     class Bright(Detector):
         def __init__(self):

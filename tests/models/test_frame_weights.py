@@ -12,6 +12,7 @@ from dfd.cli.import_weights import main
 from dfd.core.errors import DfdError
 from dfd.models import frame_weights
 from dfd.models.checkpoint import load_network
+from dfd.models.efficientnet import EfficientNet
 from dfd.models.frame_weights import read_deepfakebench, read_effort, read_gend
 
 TINY_CLIP = "vit_tiny_patch16_224.augreg_in21k_ft_in1k"
@@ -95,6 +96,147 @@ def test_sbi(tmp_path, capsys):
     loaded = imported("sbi", tmp_path / "FFc23.tar", capsys)
     with torch.inference_mode():
         torch.testing.assert_close(loaded.network(pixels(380, 1)).logits, network(pixels(380, 1)), rtol=0, atol=1e-5)
+
+
+def padded(network, valid_stem):
+    """Pad where maps are halved as efficientnet_pytorch 0.7 does for 380 pixels, whatever the input."""
+    pads = {"blocks.1.0.conv_dw": (0, 1, 0, 1), "blocks.2.0.conv_dw": (2, 2, 2, 2),
+            "blocks.3.0.conv_dw": (0, 1, 0, 1), "blocks.5.0.conv_dw": (1, 2, 1, 2)}  # fmt: skip
+    pads["conv_stem"] = (0, 0, 0, 0) if valid_stem else (0, 1, 0, 1)
+    for name, pad in pads.items():
+        old = network.get_submodule(name)
+        conv = torch.nn.Conv2d(old.in_channels, old.out_channels, old.kernel_size, 2, groups=old.groups, bias=False)
+        conv.load_state_dict(old.state_dict())
+        network.set_submodule(name, torch.nn.Sequential(torch.nn.ZeroPad2d(pad), conv))
+    return network
+
+
+@pytest.mark.slow
+def test_efficientnet_of_deepfakebench(tmp_path, capsys):
+    """Its first layer does not pad, its others as for 380 pixels, although faces have 256."""
+    torch.manual_seed(0)
+    network = randomised(timm.create_model("tf_efficientnet_b4", num_classes=2))
+    names = efficientnet_pytorch_names(network.state_dict(), [len(stage) for stage in network.blocks])
+    state = {f"backbone.efficientnet.{key.removeprefix('net.')}": value for key, value in names.items()}
+    for part in ("weight", "bias"):
+        state[f"backbone.last_layer.{part}"] = state.pop(f"backbone.efficientnet._fc.{part}")
+    torch.save(state, tmp_path / "effnb4_best.pth")
+    loaded = imported("deepfakebench", tmp_path / "effnb4_best.pth", capsys)
+    faces = (pixels(256, 1) - 0.5) / 0.5
+    with torch.inference_mode():
+        plain = network(faces)
+        theirs = padded(network, valid_stem=True)(faces)
+        torch.testing.assert_close(loaded.network(pixels(256, 1)).logits, theirs, rtol=0, atol=1e-5)
+    assert (plain - theirs).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("size", [128, 224, 380])
+def test_padding_for_the_nominal_size(size):
+    torch.manual_seed(0)
+    ours = EfficientNet("tf_efficientnet_b4", False, size=size, mean=[0.0] * 3, std=[1.0] * 3, padding="nominal").eval()
+    plain = EfficientNet("tf_efficientnet_b4", False, size=size, mean=[0.0] * 3, std=[1.0] * 3).eval()
+    plain.load_state_dict(ours.state_dict())
+    with torch.inference_mode():
+        got, own = ours(pixels(size, 1)).features, plain(pixels(size, 1)).features
+        padded(plain.backbone, valid_stem=False)
+        torch.testing.assert_close(got, plain(pixels(size, 1)).features)
+    assert torch.allclose(got, own) == (size == 380)  # there the nominal size is the input's own
+
+
+def test_padding_of_a_network_without_a_nominal_size():
+    with pytest.raises(DfdError, match="efficientnet_lite0 is none of tf_efficientnet_b0 to"):
+        EfficientNet("efficientnet_lite0", False, size=64, padding="nominal")
+
+
+class TheirMeso4(torch.nn.Module):
+    """Meso-4 under DeepfakeBench's names."""
+
+    def __init__(self):
+        super().__init__()
+        sides = ((3, 8, 3), (8, 8, 5), (8, 16, 5), (16, 16, 5))
+        for number, (inputs, outputs, side) in enumerate(sides, start=1):
+            setattr(self, f"conv{number}", torch.nn.Conv2d(inputs, outputs, side, padding=side // 2, bias=False))
+        self.bn1, self.bn2 = torch.nn.BatchNorm2d(8), torch.nn.BatchNorm2d(16)
+        self.fc1, self.fc2 = torch.nn.Linear(1024, 16), torch.nn.Linear(16, 2)
+
+    def forward(self, x):
+        for conv, norm, side in ((self.conv1, self.bn1, 2), (self.conv2, self.bn1, 2), (self.conv3, self.bn2, 2),
+                                 (self.conv4, self.bn2, 4)):  # fmt: skip
+            x = F.max_pool2d(norm(conv(x).relu()), side)
+        return self.fc2(F.leaky_relu(self.fc1(x.flatten(1)), 0.1))
+
+
+class TheirMesoInception4(torch.nn.Module):
+    """MesoInception-4 under DeepfakeBench's names: no biases, nothing between a block's convolutions."""
+
+    def __init__(self):
+        super().__init__()
+        for block, (inputs, widths) in enumerate(((3, (1, 4, 4, 2)), (11, (2, 4, 4, 2))), start=1):
+            name = f"Incption{block}_conv"
+            setattr(self, f"{name}1", torch.nn.Conv2d(inputs, widths[0], 1, bias=False))
+            for branch, width in enumerate(widths[1:], start=2):
+                wide = torch.nn.Conv2d(width, width, 3, padding=branch - 1, dilation=branch - 1, bias=False)
+                setattr(self, f"{name}{branch}_1", torch.nn.Conv2d(inputs, width, 1, bias=False))
+                setattr(self, f"{name}{branch}_2", wide)
+            setattr(self, f"Incption{block}_bn", torch.nn.BatchNorm2d(sum(widths)))
+        self.conv1 = torch.nn.Conv2d(12, 16, 5, padding=2, bias=False)
+        self.conv2 = torch.nn.Conv2d(16, 16, 5, padding=2, bias=False)
+        self.bn1 = torch.nn.BatchNorm2d(16)
+        self.fc1, self.fc2 = torch.nn.Linear(1024, 16), torch.nn.Linear(16, 2)
+
+    def block(self, x, number):
+        name = f"Incption{number}_conv"
+        maps = [getattr(self, f"{name}1")(x)]
+        maps += [getattr(self, f"{name}{n}_2")(getattr(self, f"{name}{n}_1")(x)) for n in (2, 3, 4)]
+        return F.max_pool2d(getattr(self, f"Incption{number}_bn")(torch.cat(maps, 1)), 2)
+
+    def forward(self, x):
+        x = self.block(self.block(x, 1), 2)
+        x = F.max_pool2d(self.bn1(self.conv1(x).relu()), 2)
+        x = F.max_pool2d(self.bn1(self.conv2(x).relu()), 4)
+        return self.fc2(F.leaky_relu(self.fc1(x.flatten(1)), 0.1))
+
+
+@pytest.mark.parametrize(("network", "name", "tensors"),
+                         [(TheirMeso4, "meso4", 18), (TheirMesoInception4, "meso4Incep", 35)])  # fmt: skip
+def test_meso_of_deepfakebench(network, name, tensors, tmp_path, capsys):
+    torch.manual_seed(0)
+    network = randomised(network())
+    state = {f"backbone.{key}": value for key, value in network.state_dict().items()}
+    assert len(state) == tensors
+    torch.save(state, tmp_path / f"{name}_best.pth")
+    loaded = imported("deepfakebench", tmp_path / f"{name}_best.pth", capsys)
+    with torch.inference_mode():
+        theirs = network((pixels(256) - 0.5) / 0.5)
+        torch.testing.assert_close(loaded.network(pixels(256)).logits, theirs, rtol=0, atol=1e-5)
+    del state["backbone.bn1.weight"]
+    torch.save(state, tmp_path / "short.pth")
+    assert main(["deepfakebench", str(tmp_path / "short.pth")]) == 2
+    assert "missing" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("triplets", [False, True])
+def test_efficientnet_of_politecnico_di_milano(triplets, tmp_path, capsys):
+    """One logit; those trained with triplets normalise the features before the last layer."""
+    torch.manual_seed(0)
+    network = randomised(timm.create_model("tf_efficientnet_b4", num_classes=1))
+    names = efficientnet_pytorch_names(network.state_dict(), [len(stage) for stage in network.blocks])
+    state = {f"efficientnet.{key.removeprefix('net.')}": value for key, value in names.items()}
+    for part in ("weight", "bias"):
+        state[f"classifier.{part}"] = state.pop(f"efficientnet._fc.{part}")
+    last = network.classifier
+    if triplets:
+        last = randomised(torch.nn.Sequential(torch.nn.BatchNorm1d(1792), torch.nn.Linear(1792, 1)))
+        state = {f"feat_ext.{key}": value for key, value in state.items()}
+        state |= {f"classifier.{key}": value for key, value in last.state_dict().items()}
+    assert len(state) == (713 if triplets else 706)
+    torch.save(state, tmp_path / "b4.pth")
+    loaded = imported("icpr2020", tmp_path / "b4.pth", capsys)
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    with torch.inference_mode():
+        pooled = network.forward_head(network.forward_features((pixels(224, 1) - mean) / std), pre_logits=True)
+        torch.testing.assert_close(loaded.network(pixels(224, 1)).logits, last(pooled), rtol=0, atol=2e-5)
 
 
 def clip_names(state):

@@ -176,7 +176,8 @@ class Predict(Root):
     allow_sample: bool = False  # let a run that was trained on the rendered sample judge real media
     seconds: float = 60.0  # that one file may take to decode and to find its faces
     memory: float = 2.0  # GiB that one file may take for that
-    explain: bool = False  # write what speaks for "fake" in each file: a picture; of talking faces panels and tables
+    # write what speaks for "fake" in each file: a picture; of talking faces panels and tables
+    explain: Any = False  # false | true (HiResCAM) | gradcam | gradcam++
     original_files: bool = False  # also output.log and testing_scores.npy, as the code of AVAD writes them
     device: str = "auto"  # auto | cpu | cuda | cuda:1 | mps
 

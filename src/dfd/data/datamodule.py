@@ -6,7 +6,7 @@ import multiprocessing
 import signal
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import cv2
 import numpy as np
@@ -22,6 +22,7 @@ from dfd.core.records import Input, InputSpec, Record
 from dfd.data.augment import Augment
 from dfd.data.collate import collate
 from dfd.data.outliers import with_changes
+from dfd.data.pairing import Pairing, paired
 from dfd.data.sampler import Balance, EvalSampler, TrainSampler
 from dfd.data.sampling import Sampling
 from dfd.data.views import FaceViews, Views
@@ -172,6 +173,7 @@ class FaceDataModule(RecordDataModule):
         repair: what is done with faces of a fake that their mask shows untouched; see `views.Showing`.
         sampling: how clips are drawn; "official" as TALL's code does.
         cache: a folder for crops as they are shown.
+        pairing: train on half of the reals and the fakes made of them, or of the other half; see `pairing.paired`.
     """
 
     kinds = ("image", "clip")
@@ -194,7 +196,10 @@ class FaceDataModule(RecordDataModule):
         sampling: Sampling = "even",
         prefetch: int = 2,
         cache: str | None = None,
+        pairing: Pairing = "all",
     ) -> None:
+        if pairing not in get_args(Pairing):
+            raise DfdError(f"data.loader.pairing={pairing}: take one of {', '.join(get_args(Pairing))}")
         if input.kind not in ("image", "clip"):
             raise DfdError(f"this dataset holds faces, shown as image or clip; the network asks for {input.kind!r}")
         super().__init__(manifest, input, batch_size, visits, balance, workers, seed, prefetch)
@@ -204,6 +209,12 @@ class FaceDataModule(RecordDataModule):
         self.eval_views = eval_frames if input.kind == "image" else input.clips
         self.train_views = 1 if input.kind == "image" else input.clips
         self.cache = Path(cache).expanduser() if cache else None
+        self.pairing: Pairing = pairing
+
+    def records(self, split: str) -> tuple[Record, ...]:
+        """Return the records of a split; training may be on a part of them."""
+        records = super().records(split)
+        return paired(records, self.pairing, self.seed) if split == "train" else records
 
     def training_dataset(self, records: Sequence[Record]) -> Dataset[Views]:
         """Return random, augmented views of these records."""

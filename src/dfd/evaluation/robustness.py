@@ -61,8 +61,8 @@ def robustness(
     return Robustness(
         each[CLEAN, 0],
         {kind: {level: each[kind, level] for _, level in members[kind]} for kind in kinds},
-        {kind: number(of_kind[kind], by_kind[kind]) for kind in kinds},
-        number(mean, without_mean),
+        {kind: number(of_kind[kind], by_kind[kind], "logit") for kind in kinds},
+        number(mean, without_mean, "logit"),
         number(values[CLEAN, 0] - mean, lost),
     )
 

@@ -28,6 +28,7 @@ from dfd.inference.views import FileViews, ViewExtractor, ViewOptions
 from dfd.models.base import Detector, Synchroniser, TalkDetector
 from dfd.models.checkpoint import NETWORKS, Loaded, load_network
 from dfd.models.devices import autocast, find_device, lay_out
+from dfd.models.explain import method_of
 from dfd.training.evidence import evidence_picture
 
 ONLY_SAMPLE = "the run was trained on the rendered sample, which says nothing about real media (see allow_sample)"
@@ -65,7 +66,7 @@ class Engine:
         judging: how scores become verdicts.
         batch_size: views that the network sees at once.
         abstainer: an out-of-distribution detector of the first run: what it rejects is inconclusive.
-        explain: whether the first run also draws what speaks for "fake".
+        explain: whether the first run also draws what speaks for "fake", and by which method (models/explain.py).
         allow_sample: let runs that were trained on the rendered sample judge real media.
     """
 
@@ -75,7 +76,7 @@ class Engine:
         judging: Judging,
         batch_size: int = 32,
         abstainer: Fitted | None = None,
-        explain: bool = False,
+        explain: bool | str = False,
         allow_sample: bool = False,
     ) -> None:
         self.members, self.judging, self.allow_sample = tuple(members), judging, allow_sample
@@ -93,7 +94,7 @@ class Engine:
         threshold: float | None = None,
         strategy: str | None = None,
         ood: str | None = None,
-        explain: bool = False,
+        explain: bool | str = False,
         batch_size: int = 32,
         allow_sample: bool = False,
         networks: Allowed = NETWORKS,
@@ -108,11 +109,12 @@ class Engine:
             threshold: of the score; None: what the run's validation chose, else 0.5.
             strategy: how views become the file's score; None: as validation pooled.
             ood: name of a fitted out-of-distribution detector of the run, or its file.
-            explain: draw what in the most suspect view speaks for "fake".
+            explain: draw what in the most suspect view speaks for "fake": true (HiResCAM), gradcam or gradcam++.
             batch_size: views that the network sees at once.
             allow_sample: let a run that was trained on the rendered sample judge real media.
             networks: packages whose networks may be built.
         """
+        method_of(explain)
         names = [run] if isinstance(run, (str, Path)) else list(run)
         _check(len(names), frames, faces, strategy, ood)
         where = find_device(device)
@@ -197,7 +199,7 @@ class Engine:
                     continue
                 network = cast(TalkDetector, member.network)
                 heard = (seen.sound[part], seen.length[part], seen.t[part])
-                fake, details = listen(network, pixels, *heard, details=self.explain and first)
+                fake, details = listen(network, pixels, *heard, details=bool(self.explain) and first)
                 scores.append((fake, np.full(len(fake), -np.inf)))
                 found.windows += [] if details is None else [details]
         score, ood = (np.concatenate(column) for column in zip(*scores, strict=True))
@@ -225,7 +227,8 @@ class Engine:
         return result
 
     def _evidence(self, member: Member, view: np.ndarray) -> np.ndarray:
-        return evidence_picture(member.network, view if view.ndim == 4 else view[None])
+        frames, method = view if view.ndim == 4 else view[None], method_of(self.explain)
+        return evidence_picture(member.network, frames, method or "hirescam")
 
     def __enter__(self) -> "Engine":
         return self

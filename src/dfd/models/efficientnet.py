@@ -4,11 +4,13 @@ Seferbekov 2020 (selimsef/dfdc_deepfake_challenge, MIT; written here from its de
 2019) with noisy-student weights (Xie et al. 2020).
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dfd.core.errors import DfdError
@@ -16,6 +18,8 @@ from dfd.models.backbones import Fallback, backbone, rgb
 from dfd.models.base import Detector
 
 Pooling = Literal["mean", "weighted"]
+Padding = Literal["own", "nominal", "deepfakebench"]
+NOMINAL = dict(enumerate((224, 240, 260, 300, 380, 456, 528, 600)))  # sizes of B0 to B7
 
 
 class EfficientNet(Detector):
@@ -23,7 +27,10 @@ class EfficientNet(Detector):
 
     `pooling: weighted` learns how much each place counts; `srm` shows the network noise residuals instead of pixels.
     The classifier of ImageNet, which his checkpoints still carry, is left out: nothing uses it. `mean` and `std` are
-    those that the weights were trained with, where they are not the architecture's own.
+    those that the weights were trained with, where they are not the architecture's own. Nor do weights tell how maps
+    were padded where they are halved: as the input's size asks (`padding: own`), as the architecture's nominal size
+    asks whatever the input's (`nominal`, efficientnet_pytorch 0.7), or so but in the first layer not at all
+    (`deepfakebench`).
     """
 
     def __init__(
@@ -39,11 +46,14 @@ class EfficientNet(Detector):
         srm: bool = False,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        padding: Padding = "own",
     ) -> None:
         network, spec, origin = backbone(architecture, pretrained, size, on_missing, drop_path_rate=drop_path)
         if not hasattr(network, "conv_head"):
             raise DfdError(f"{architecture} is not an EfficientNet; other networks of timm: model=efficientnet")
         super().__init__(replace(spec, mean=rgb(mean or spec.mean), std=rgb(std or spec.std)), origin)
+        if padding != "own":
+            pad_for(network, nominal_size(architecture), stem=padding == "nominal")
         width: int = network.num_features  # type: ignore[assignment]
         self.srm = NoiseResiduals() if srm else nn.Identity()
         self.backbone = network
@@ -62,6 +72,41 @@ class EfficientNet(Detector):
     def forward_head(self, features: Tensor) -> Tensor:
         """Return logits (N, 1 or 2)."""
         return self.head(features)
+
+
+class PaddedConv(nn.Conv2d):
+    """A convolution whose padding (left, right, top, bottom) is the same for inputs of every size."""
+
+    def __init__(self, conv: nn.Conv2d, pad: tuple[int, int, int, int]) -> None:
+        sizes: Any = conv.kernel_size, conv.stride
+        biased = conv.bias is not None
+        super().__init__(conv.in_channels, conv.out_channels, *sizes, groups=conv.groups, bias=biased, device="meta")
+        self.weight, self.bias, self.pad = conv.weight, conv.bias, pad
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return super().forward(F.pad(maps, self.pad))
+
+
+def pad_for(network: nn.Module, size: int, stem: bool = True) -> None:
+    """Fix the padding of every convolution with a stride as an input of this size asks; `stem=False` spares the first.
+
+    An even sum is split, of an odd one the end gets more (TensorFlow's rule).
+    """
+    for name, conv in list(network.named_modules()):
+        if not isinstance(conv, nn.Conv2d) or conv.stride == (1, 1):
+            continue
+        short = max((-(-size // 2) - 1) * 2 + conv.kernel_size[0] - size, 0)
+        first, last = (short // 2, short - short // 2) if stem or name != "conv_stem" else (0, 0)
+        network.set_submodule(name, PaddedConv(conv, (first, last, first, last)))
+        size = -(-size // 2)
+
+
+def nominal_size(architecture: str) -> int:
+    """Return the input size that an EfficientNet of this name was designed for."""
+    found = re.match(r"tf_efficientnet_b(\d)(?!\d)", architecture)
+    if found is None or int(found[1]) not in NOMINAL:
+        raise DfdError(f"padding: {architecture} is none of tf_efficientnet_b0 to tf_efficientnet_b7")
+    return NOMINAL[int(found[1])]
 
 
 class MeanPool(nn.Module):
@@ -97,4 +142,4 @@ class NoiseResiduals(nn.Module):
         self.register_buffer("kernels", torch.stack(scaled)[:, None].repeat(1, 3, 1, 1), persistent=False)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        return nn.functional.conv2d(pixels, self.kernels, padding=2)
+        return F.conv2d(pixels, self.kernels, padding=2)

@@ -1,7 +1,8 @@
-"""Published weights of frame detectors: DeepfakeBench's Xception and ResNet-34, SBI, GenD and Effort.
+"""Published weights of frame detectors: five of DeepfakeBench, SBI, GenD, Effort, and those of Politecnico di Milano.
 
 Formats are known from the files' keys and their authors' code; nothing in a file is run, and everything in it must find
-its place. Licences: DeepfakeBench and Effort CC BY-NC 4.0, SBI for research only, GenD MIT (its backbones' own apply).
+its place. Licences: DeepfakeBench and Effort CC BY-NC 4.0, SBI for research only, GenD MIT (its backbones' own apply),
+Politecnico di Milano GPL-3.
 """
 
 import re
@@ -19,6 +20,11 @@ from dfd.models.backbones import read_weights
 
 State = dict[str, Tensor]
 HALF, NONE, ONE = [0.5, 0.5, 0.5], [0.0, 0.0, 0.0], [1.0, 1.0, 1.0]
+MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+IMAGE = "dfd.models.image.ImageDetector"
+GPL, MILAN = "GPL-3.0", {"margin": 0.2}
+BATCH_NORM_EPS = 1e-5
+Parts = tuple[dict[str, Any], State, str]  # arguments, weights and class of a network
 CLIP_L = "vit_large_patch14_clip_quickgelu_224.openai"
 ATTENTION = ("q", "k", "v")
 
@@ -29,10 +35,11 @@ class Published:
 
     Args:
         name: of the detector.
-        arguments: of `ImageDetector`.
+        arguments: of the network.
         state: its weights under our names.
         licence: of the weights.
         crops: how faces are cut to come nearest to its authors' (options of `CropOptions`).
+        network: its class.
     """
 
     name: str
@@ -40,33 +47,93 @@ class Published:
     state: State
     licence: str
     crops: dict[str, Any] = field(default_factory=dict)
+    network: str = IMAGE
 
 
 def read_deepfakebench(path: Path) -> Published:
-    """Read `xception_best.pth`, `core_best.pth` or `cnnaug_best.pth`."""
+    """Read DeepfakeBench's `xception`, `core`, `cnnaug`, `effnb4`, `meso4` or `meso4Incep` (`_best.pth`)."""
     state = _stripped(read_weights(path), "backbone.")
-    crops = {"margin": 0.3, "align": True}
-    if "resnet.0.weight" in state:
-        blocks = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer3", "7": "layer4"}
-        named = {_renamed(key, r"resnet\.(\d)\.", lambda m: f"backbone.{blocks[m[1]]}."): v for key, v in state.items()}
-        ours = _headed(named, "fc")
-        arguments = {"architecture": "resnet34", "size": 256, "mean": HALF, "std": HALF}
-        return Published("resnet34", arguments, ours, "CC BY-NC 4.0", crops)
-    if "last_linear.weight" in state and state["conv1.weight"].shape[1] == 3:
-        kept = {key: value for key, value in state.items() if not key.startswith("adjust_channel.")}  # always unused
-        named = {key if key.startswith("last_linear") else f"backbone.{key}": value for key, value in kept.items()}
-        arguments = {"architecture": "legacy_xception", "size": 256, "mean": HALF, "std": HALF}
-        return Published("xception", arguments, _headed(named, "last_linear"), "CC BY-NC 4.0", crops)
-    raise DfdError(
-        f"{path} is none of DeepfakeBench's detectors that fit a network here: there are Xception (also CORE) and "
-        f"CNN-Aug (ResNet-34); its first keys are {', '.join(list(state)[:3])}"
-    )
+    kind = next((kind for key, kind in DEEPFAKEBENCH.items() if key in state), None)
+    if kind is None or (kind == "xception" and state["conv1.weight"].shape[1] != 3):
+        raise DfdError(
+            f"{path} is none of DeepfakeBench's detectors that fit a network here: there are Xception (also CORE), "
+            f"CNN-Aug (ResNet-34), EfficientNet-B4, Meso-4 and MesoInception-4; its first keys are "
+            f"{', '.join(list(state)[:3])}"
+        )
+    arguments, named, network = _DEEPFAKEBENCH[kind](state)
+    return Published(kind, arguments, named, "CC BY-NC 4.0", {"margin": 0.3, "align": True}, network)
+
+
+def _resnet34(state: State) -> Parts:
+    blocks = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer3", "7": "layer4"}
+    named = {_renamed(key, r"resnet\.(\d)\.", lambda m: f"backbone.{blocks[m[1]]}."): v for key, v in state.items()}
+    return _timm("resnet34", 256, mean=HALF, std=HALF), _headed(named, "fc"), IMAGE
+
+
+def _xception(state: State) -> Parts:
+    kept = {key: value for key, value in state.items() if not key.startswith("adjust_channel.")}  # always unused
+    named = {key if key.startswith("last_linear") else f"backbone.{key}": value for key, value in kept.items()}
+    return _timm("legacy_xception", 256, mean=HALF, std=HALF), _headed(named, "last_linear"), IMAGE
+
+
+def _efficientnet(state: State) -> Parts:
+    """Pixels are padded for 380, the first layer's not at all, whatever the size of the input."""
+    named = _from_efficientnet_pytorch(_stripped(state, "efficientnet."), "tf_efficientnet_b4")
+    arguments = _timm("tf_efficientnet_b4", 256, mean=HALF, std=HALF, logits=2, padding="deepfakebench")
+    return arguments, _headed(named, "last_layer"), "dfd.models.efficientnet.EfficientNet"
+
+
+def _meso4(state: State) -> Parts:
+    ours = {"bn1": "norm1", "bn2": "norm2", "fc1": "hidden.1", "fc2": "head"}
+    named = {_renamed(key, r"(bn\d|fc\d)\.", lambda m: f"{ours[m[1]]}."): value for key, value in state.items()}
+    return {"size": 256, "logits": 2}, named, "dfd.models.meso.Meso4"
+
+
+def _meso_inception4(state: State) -> Parts:
+    """Its convolutions have no biases, and both of its plain ones share a normalisation."""
+    ours = {"conv1": "stages.4", "conv2": "stages.8", "fc1": "hidden.1", "fc2": "head"}
+    named: State = {}
+    for key, value in state.items():
+        layer, _, part = key.rpartition(".")
+        block = re.fullmatch(r"Incption([12])_(?:conv(\d)(?:_(\d))?|bn)", layer)
+        if layer == "bn1":
+            named |= {f"stages.{place}.{part}": value.clone() for place in (6, 10)}
+        elif block is None:
+            named[f"{ours.get(layer, layer)}.{part}"] = value
+        elif block[2] is None:
+            named[f"stages.{2 * int(block[1]) - 2}.norm.{part}"] = value
+        else:
+            place = 0 if block[3] in (None, "1") else 2
+            named[f"stages.{2 * int(block[1]) - 2}.branches.{int(block[2]) - 1}.{place}.{part}"] = value
+    biases = {
+        f"{key.removesuffix('weight')}bias": value.new_zeros(len(value))
+        for key, value in named.items()
+        if key.startswith("stages.") and value.ndim == 4
+    }
+    return {"size": 256, "logits": 2, "linear_branches": True}, named | biases, "dfd.models.meso.MesoInception4"
+
+
+# a key that only one of them has, and what reads it
+DEEPFAKEBENCH = {
+    "resnet.0.weight": "resnet34",
+    "last_linear.weight": "xception",
+    "efficientnet._conv_stem.weight": "efficientnet",
+    "Incption1_conv1.weight": "meso",
+    "conv4.weight": "meso4",
+}
+_DEEPFAKEBENCH: dict[str, Callable[[State], Parts]] = {
+    "resnet34": _resnet34,
+    "xception": _xception,
+    "efficientnet": _efficientnet,
+    "meso": _meso_inception4,
+    "meso4": _meso4,
+}
 
 
 def read_sbi(path: Path) -> Published:
     """Read SBI's `FFraw.tar` or `FFc23.tar`, which are pickles not archives."""
     state = _stripped(read_weights(path), "net.")
-    arguments = {"architecture": "tf_efficientnet_b4", "size": 380, "mean": NONE, "std": ONE}
+    arguments = _timm("tf_efficientnet_b4", 380, mean=NONE, std=ONE)
     named = _headed(_from_efficientnet_pytorch(state, "tf_efficientnet_b4"), "_fc")
     return Published("sbi", arguments, named, "research only", {"margin": 0.25})
 
@@ -78,7 +145,7 @@ def read_gend(path: Path) -> Published:
         raise DfdError(f"{path} is not GenD over CLIP ViT-L/14, the one of its backbones that can be read here")
     head = _head(state, "model.linear", path)
     vision = _stripped({k: v for k, v in state.items() if ".vision_model." in k}, "feature_extractor.vision_model.")
-    arguments = {"architecture": CLIP_L, "size": 224, "normalise": True}
+    arguments = _timm(CLIP_L, 224, normalise=True)
     return Published("gend", arguments, _from_clip(vision) | head, "MIT", {"margin": 0.3, "align": True})
 
 
@@ -87,8 +154,34 @@ def read_effort(path: Path) -> Published:
     state = _stripped(read_weights(path), "module.")
     head = _head(state, "head", path)
     vision = _merged(_stripped({k: v for k, v in state.items() if k.startswith("backbone.")}, "backbone."))
-    arguments = {"architecture": CLIP_L, "size": 224}
+    arguments = _timm(CLIP_L, 224)
     return Published("effort", arguments, _from_clip(vision) | head, "CC BY-NC 4.0", {"margin": 0.3, "align": True})
+
+
+def read_icpr2020(path: Path) -> Published:
+    """Read an EfficientNetB4, EfficientNetB4ST or Xception of Politecnico di Milano (icpr2020dfdc)."""
+    state = _stripped(read_weights(path), "feat_ext.")
+    if "efficientnet.attconv.weight" in state:
+        raise DfdError(f"{path} has an attention over places, which no network here has: take EfficientNetB4 or its ST")
+    if "xception.conv1.weight" in state:
+        named = _headed(_stripped(state, "xception."), "last_linear")
+        named = {key if key.startswith("head.") else f"backbone.{key}": value for key, value in named.items()}
+        return Published("xception", _timm("legacy_xception", 224, logits=1, mean=MEAN, std=STD), named, GPL, MILAN)
+    named = _from_efficientnet_pytorch(_stripped(_without_norm(state), "efficientnet."), "tf_efficientnet_b4")
+    arguments = _timm("tf_efficientnet_b4", 224, logits=1, mean=MEAN, std=STD)
+    return Published("efficientnet", arguments, _headed(named, "classifier"), GPL, MILAN)
+
+
+def _without_norm(state: State) -> State:
+    """Return a state whose classifier's normalisation (of those trained with triplets) is part of its linear layer."""
+    if "classifier.0.weight" not in state:
+        return state
+    kept = {key: value for key, value in state.items() if not key.startswith("classifier.")}
+    norm = {part: state[f"classifier.0.{part}"] for part in ("weight", "bias", "running_mean", "running_var")}
+    scale = norm["weight"] / (norm["running_var"] + BATCH_NORM_EPS).sqrt()
+    weight, bias = state["classifier.1.weight"], state["classifier.1.bias"]
+    shift = weight @ (norm["bias"] - norm["running_mean"] * scale)
+    return kept | {"classifier.weight": weight * scale, "classifier.bias": bias + shift}
 
 
 READERS: dict[str, Callable[[Path], Published]] = {
@@ -96,6 +189,7 @@ READERS: dict[str, Callable[[Path], Published]] = {
     "sbi": read_sbi,
     "gend": read_gend,
     "effort": read_effort,
+    "icpr2020": read_icpr2020,
 }
 
 
@@ -105,6 +199,11 @@ def _head(state: Mapping[str, Tensor], name: str, path: Path) -> State:
     if missing:
         raise DfdError(f"{path} lacks {missing[0]}: is it another kind of file?")
     return {f"head.1.{part}": state[f"{name}.{part}"] for part in ("weight", "bias")}
+
+
+def _timm(architecture: str, size: int, **more: Any) -> dict[str, Any]:
+    """Return arguments of a network of timm's, whose weights come with the file."""
+    return {"architecture": architecture, "pretrained": False, "size": size, **more}
 
 
 def _stripped(state: Mapping[str, Tensor], prefix: str) -> State:

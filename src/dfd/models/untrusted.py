@@ -106,6 +106,10 @@ class Budget(TorchDispatchMode):
         self.left = GROWTH * self.present + SLACK + more
         self.what = what
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # nothing is compiled while a network is built, and to be skipped costs dynamo's import: seconds
+
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         name = func.overloadpacket.__name__
         if name not in MAKERS:

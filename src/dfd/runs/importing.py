@@ -85,7 +85,7 @@ def _deblur(file: Path, path: Path, choices: Choices) -> None:
 def _frames(kind: str) -> Callable[[Path, Path, Choices], None]:
     def convert(file: Path, path: Path, choices: Choices) -> None:
         published = READERS[kind](file)
-        tree = {"_target_": "dfd.models.image.ImageDetector", "pretrained": False, **published.arguments}
+        tree = {"_target_": published.network, **published.arguments}
         network = build(tree, NETWORKS, "network")
         load_whole(network, published.state, f"file: {file.name} ({published.licence})", published.name)
         crops = CropOptions(**published.crops)

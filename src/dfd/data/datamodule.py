@@ -120,10 +120,10 @@ class RecordDataModule(pl.LightningDataModule):
         """Return how far into its epoch training is, so that a resumed run continues with the next batch."""
         if self.trainer is None or not self.trainer.training:
             return {}
-        progress = self.trainer.fit_loop.epoch_progress.current  # type: ignore[attr-defined]
-        done = self.trainer.fit_loop.epoch_loop.batch_progress.current.processed  # type: ignore[attr-defined]
-        between = progress.processed > progress.completed  # an epoch has just ended
-        return {"epoch": progress.processed, "done": 0 if between else done}
+        epochs: Any = self.trainer.fit_loop.epoch_progress.current
+        batches: Any = self.trainer.fit_loop.epoch_loop.batch_progress.current
+        between = epochs.processed > epochs.completed  # an epoch has just ended
+        return {"epoch": epochs.processed, "done": 0 if between else batches.processed}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Note where to continue, if the checkpoint says so in this form."""

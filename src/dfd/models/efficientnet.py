@@ -7,7 +7,7 @@ Seferbekov 2020 (selimsef/dfdc_deepfake_challenge, MIT; written here from its de
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -78,9 +78,11 @@ class PaddedConv(nn.Conv2d):
     """A convolution whose padding (left, right, top, bottom) is the same for inputs of every size."""
 
     def __init__(self, conv: nn.Conv2d, pad: tuple[int, int, int, int]) -> None:
-        sizes: Any = conv.kernel_size, conv.stride
+        side, stride = (size[0] for size in (conv.kernel_size, conv.stride))
         biased = conv.bias is not None
-        super().__init__(conv.in_channels, conv.out_channels, *sizes, groups=conv.groups, bias=biased, device="meta")
+        super().__init__(
+            conv.in_channels, conv.out_channels, side, stride, groups=conv.groups, bias=biased, device="meta"
+        )
         self.weight, self.bias, self.pad = conv.weight, conv.bias, pad
 
     def forward(self, maps: Tensor) -> Tensor:

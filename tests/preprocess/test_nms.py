@@ -5,7 +5,7 @@ import pytest
 import torch
 from torchvision.ops import batched_nms
 
-from dfd.preprocess.mtcnn import _nms
+from dfd.preprocess.mtcnn import nms
 
 
 @pytest.mark.parametrize("overlap", [0.3, 0.5, 0.7])
@@ -15,10 +15,10 @@ def test_it_keeps_what_torchvision_keeps_in_its_order(overlap):
     boxes, score = np.hstack([corner, corner + side]), generator.uniform(0, 1, 300)
     group = generator.integers(0, 3, 300)
     tensors = (torch.from_numpy(boxes).float(), torch.from_numpy(score).float(), torch.from_numpy(group))
-    kept = _nms(boxes, score, group, overlap)
+    kept = nms(boxes, score, group, overlap)
     assert kept.tolist() == batched_nms(*tensors, overlap).tolist()
     assert 10 < len(kept) < 290
 
 
 def test_nothing_in_nothing_out():
-    assert len(_nms(np.zeros((0, 4)), np.zeros(0), np.zeros(0, int), 0.5)) == 0
+    assert len(nms(np.zeros((0, 4)), np.zeros(0), np.zeros(0, int), 0.5)) == 0

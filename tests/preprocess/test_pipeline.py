@@ -239,7 +239,7 @@ def test_a_video_that_was_replaced_is_cut_again_and_its_fakes_too(records, tmp_p
 def test_other_crops_need_no_second_look(records, tmp_path, monkeypatch):
     good = [record for record in records if record.id.endswith("good")]
     prepare(good, tmp_path / "out" / "a", OPTIONS, ENGINE)
-    monkeypatch.setattr("dfd.preprocess.pipeline.detector_on", lambda device: None)  # would fail if it were asked
+    monkeypatch.setattr("dfd.preprocess.pipeline.detector_on", lambda *asked: None)  # would fail if it were asked
     wider, _ = prepare(good, tmp_path / "out" / "b", replace(OPTIONS, margin=0.6), ENGINE)
     assert len(wider) == 2
 

@@ -1,7 +1,7 @@
 """A media file to the views that runs want to see: decoded, faces found and cut once, shown as in evaluation."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -22,7 +22,6 @@ from dfd.data.talk import CropStream, NotTalking, file_talk_views
 from dfd.data.video import read_image
 from dfd.data.views import pick_views
 from dfd.preprocess.crop import CropOptions, Cutting, crop_image, crop_video, drive
-from dfd.preprocess.faces import FaceDetector, MtcnnDetector
 
 log = logging.getLogger("dfd")
 
@@ -77,6 +76,7 @@ class ViewOptions:
         if not card.crops:
             return cls(input, None, looking, faces)
         crops = CropOptions(**{**card.crops, "max_tracks": faces})
+        crops.look_for_weights()
         if input.kind == "image" and frames is not None and 0 < crops.groups * crops.length < frames:
             crops = replace(crops, groups=-(-frames // crops.length))
         return cls(input, crops, looking, faces)
@@ -90,15 +90,14 @@ class ViewOptions:
 class ViewExtractor:
     """Cuts the faces of a file once for all runs that want them cut alike, and shows them to each as it wants."""
 
-    def __init__(self, options: Sequence[ViewOptions], detector: Callable[[], FaceDetector] = MtcnnDetector) -> None:
+    def __init__(self, options: Sequence[ViewOptions]) -> None:
         self.options = tuple(options)
-        self._make_detector = detector
-        self._detector: FaceDetector | None = None
 
     def prepare(self) -> None:
-        """Load the face detector, so that a worker's limit of memory counts what files take."""
-        if self._detector is None and any(options.crops is not None for options in self.options):
-            self._detector = self._make_detector()
+        """Load the face detectors, so that a worker's limit of memory counts what files take."""
+        for options in self.options:
+            if options.crops is not None:
+                options.crops.face_detector()
 
     def __call__(self, path: Path) -> Iterator[FileViews]:
         """Yield the views of a file for every run; a file that cannot be read says why."""
@@ -134,15 +133,14 @@ class ViewExtractor:
     def _crops(self, path: Path, options: ViewOptions) -> CropStream:
         if options.crops is None:
             return whole_frames(path, options.views)
-        self.prepare()
-        assert self._detector is not None
+        detector = options.crops.face_detector()
         if options.input.kind == "talk":
             work = Cutting(path, options.crops)
-            drive(work.look(), self._detector)
+            drive(work.look(), detector)
             return work
         if is_image(path):
-            return crop_image(read_image(path), options.crops, self._detector)
-        return crop_video(path, options.crops, self._detector)
+            return crop_image(read_image(path), options.crops, detector)
+        return crop_video(path, options.crops, detector)
 
 
 def _failed(path: Path, error: Exception) -> FileViews:

@@ -29,6 +29,7 @@ from dfd.data.crops import CROP_BOX, FACE_BOX, LANDMARKS, Crops, Table
 from dfd.data.kinds import is_image
 from dfd.data.video import BadVideo, Picture, Video, open_video, read_image
 from dfd.preprocess.appearance import describe
+from dfd.preprocess.detectors import BY_FILE, LICENCES, check, detector_for, found
 from dfd.preprocess.faces import Detections, FaceDetector, detection_scale
 from dfd.preprocess.scenes import correlation, find_cuts, part, thumbnail
 from dfd.preprocess.tracks import NO_CUTS, Main, Track, interpolate, link, main_tracks, unsettled
@@ -39,6 +40,7 @@ BATCH = 16  # pictures that wait to be looked at
 LOST = 0.6  # correlation of a face with itself on the nearest look, below which there is another look
 HELD = 256 * 2**20  # bytes of decoded frames that wait to be cut
 PLACES = (*FACE_BOX, *CROP_BOX, *LANDMARKS)  # columns in pixels of the frame
+DETECTOR = ("detector", "detector_weights", "detector_sha256")
 READING = ("view_margin", "align")  # options that change what is shown of a crop, but not what is stored
 
 Looking = Generator[list[np.ndarray], list[Detections], Any]
@@ -71,6 +73,9 @@ class CropOptions:
         jpeg_quality: for image_format=jpg.
         view_margin: margin that a network is shown, at most `margin`; applied when a crop is read.
         align: whether the five points of a face are turned level; applied when a crop is read.
+        detector: of faces: mtcnn, facenet (the same from facenet-pytorch), yunet, scrfd, retinaface.
+        detector_weights: ONNX file of the last three.
+        detector_sha256: its hash, found from the file.
     """
 
     size: int = 256
@@ -89,21 +94,44 @@ class CropOptions:
     jpeg_quality: int = 95
     view_margin: float | None = None
     align: bool = False
+    detector: str = "mtcnn"
+    detector_weights: str | None = None
+    detector_sha256: str | None = None
 
     def __post_init__(self) -> None:
+        sha256 = check(self.detector, self.detector_weights, self.detector_sha256)
+        object.__setattr__(self, "detector_sha256", sha256)
         if self.view_margin is not None and self.view_margin > self.margin:
             raise DfdError(f"crops.view_margin={self.view_margin}: the stored crops reach only {self.margin} far")
 
     @property
     def hash(self) -> str:
         """Eight hex digits over everything that changes the stored crops."""
-        return _digest({key: value for key, value in asdict(self).items() if key not in READING})
+        left_out = (*READING, *DETECTOR)
+        return _digest(
+            {key: value for key, value in asdict(self).items() if key not in left_out} | self._other_detector
+        )
 
     @property
     def looks_hash(self) -> str:
         """Eight hex digits over what decides which frames the detector looks at."""
         names = ("groups", "length", "every", "detections", "look_every")
-        return _digest({"looks": LOOKS_VERSION} | {key: getattr(self, key) for key in names})
+        return _digest({"looks": LOOKS_VERSION} | {key: getattr(self, key) for key in names} | self._other_detector)
+
+    @property
+    def _other_detector(self) -> dict[str, Any]:
+        """What names a detector other than the usual one; where its file lies does not count."""
+        names = {"detector": self.detector, "detector_sha256": self.detector_sha256}
+        return {} if self.detector == "mtcnn" else names
+
+    def look_for_weights(self) -> None:
+        """Raise where the detector's file is not on this machine, or is another one."""
+        if self.detector in BY_FILE:
+            found(self.detector, self.detector_weights, self.detector_sha256)
+
+    def face_detector(self, device: str = "cpu") -> FaceDetector:
+        """Return this process's detector."""
+        return detector_for(self.detector, self.detector_weights, self.detector_sha256, device)
 
 
 def pick_frames(times: np.ndarray, options: CropOptions) -> np.ndarray:
@@ -166,10 +194,10 @@ class Cutting:
         """Decode, ask for faces where they are not known yet, and lay out the table."""
         if is_image(self.path):
             yield from self._look_at_image(read_image(self.path))
-            self.facts["bytes"] = self.path.stat().st_size
+            self.facts |= {"bytes": self.path.stat().st_size, **self._detector_facts()}
             return
         with open_video(self.path) as video:
-            self.facts = {**asdict(video.info), "bytes": self.path.stat().st_size}
+            self.facts = {**asdict(video.info), "bytes": self.path.stat().st_size, **self._detector_facts()}
             keep = pick_frames(video.times, self.options)
             if video.info.frames < self.options.min_frames:
                 least = self.options.min_frames
@@ -179,6 +207,15 @@ class Cutting:
                 yield from self._find(video, keep)
             else:
                 self._follow(video, boxes)
+
+    def _detector_facts(self) -> dict[str, Any]:
+        if self.options.detector == "mtcnn":
+            return {}
+        return {
+            "detector": self.options.detector,
+            "detector_sha256": self.options.detector_sha256,
+            "detector_licence": LICENCES[self.options.detector],
+        }
 
     def stream(self) -> Iterator[tuple[int, np.ndarray]]:
         """Yield (row, crop) of every valid row; a frame that turns out not to be decodable loses its validity.

@@ -73,8 +73,8 @@ class Cascade:
             return np.zeros(0, int), np.zeros((0, 4))
         image, boxes, score, change = (np.concatenate(parts) for parts in zip(*found, strict=True))
         level = np.concatenate([np.full(len(part[0]), number) for number, part in enumerate(found)])
-        kept = _nms(boxes, score, image * len(found) + level, 0.5)
-        kept = kept[_nms(boxes[kept], score[kept], image[kept], 0.7)]
+        kept = nms(boxes, score, image * len(found) + level, 0.5)
+        kept = kept[nms(boxes[kept], score[kept], image[kept], 0.7)]
         sides = np.tile(boxes[kept, 2:] - boxes[kept, :2], 2)
         return image[kept], _square(boxes[kept] + change[kept] * sides)
 
@@ -97,7 +97,7 @@ class Cascade:
             return image, boxes, np.zeros(0)
         change, score = self._run(self.refinement, images, image, boxes, 24)
         kept = np.flatnonzero(score > THRESHOLDS[1])
-        kept = kept[_nms(boxes[kept], score[kept], image[kept], 0.7)]
+        kept = kept[nms(boxes[kept], score[kept], image[kept], 0.7)]
         return image[kept], _square(_shifted(boxes[kept], change[kept])), score[kept]
 
     def _run(
@@ -146,7 +146,7 @@ def _shifted(boxes: np.ndarray, change: np.ndarray) -> np.ndarray:
     return boxes + change * np.tile(boxes[:, 2:] - boxes[:, :2] + 1, 2)
 
 
-def _nms(boxes: np.ndarray, score: np.ndarray, group: np.ndarray, overlap: float) -> np.ndarray:
+def nms(boxes: np.ndarray, score: np.ndarray, group: np.ndarray, overlap: float) -> np.ndarray:
     """Return which boxes stay, best first: within a group none overlaps a better one by more than `overlap`."""
     order = np.argsort(-score.astype(np.float32), kind="stable")
     kept = []

@@ -19,7 +19,7 @@ from dfd.data.crops import CropReader, write_container
 from dfd.data.kinds import is_image
 from dfd.preprocess.asset_files import asset_path, crop_path
 from dfd.preprocess.crop import HELD, CropOptions, Cutting, Looking
-from dfd.preprocess.faces import Detections, FaceDetector, MtcnnDetector
+from dfd.preprocess.faces import Detections, FaceDetector
 from dfd.preprocess.runner import Engine, Item, attempt, remembered, run, writing
 from dfd.preprocess.stages import asset_stages, made_assets
 
@@ -111,7 +111,8 @@ def write_table(rows: Sequence[Mapping[str, Any]], path: Path, columns: Sequence
 def process(items: Sequence[Item]) -> list[Failure]:
     """Cut some files in a worker, looking for the faces of all of them together."""
     jobs = {item.video: (item, _job(item, HELD // len(items))) for item in items}
-    return together(jobs, functools.partial(detector_on, items[0].given["device"]))
+    given = items[0].given
+    return together(jobs, functools.partial(detector_on, given["options"], given["device"]))
 
 
 def together(jobs: Mapping[str, tuple[Item, Looking]], detector: Callable[[], FaceDetector]) -> list[Failure]:
@@ -134,10 +135,9 @@ def together(jobs: Mapping[str, tuple[Item, Looking]], detector: Callable[[], Fa
     return failures
 
 
-@functools.cache
-def detector_on(device: str) -> FaceDetector:
-    """Return this process's detector."""
-    return MtcnnDetector(device)
+def detector_on(options: CropOptions, device: str) -> FaceDetector:
+    """Return this process's detector of faces."""
+    return options.face_detector(device)
 
 
 def _job(item: Item, held: int) -> Looking:

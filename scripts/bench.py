@@ -15,6 +15,7 @@ from benches.growth import index, loading
 from benches.loader import augment, loader
 from benches.localisation import localisation
 from benches.memory import memory
+from benches.modern import modern
 from benches.predict import predict
 from benches.preprocess import preprocess
 from benches.serve import serve
@@ -43,6 +44,7 @@ BENCHES: dict[str, Callable[[Path], Iterable[Figure]]] = {
         localisation,
         serve,
         talk,
+        modern,
     )
 }
 

@@ -15,7 +15,7 @@ demo: $(VENV)/.run ## install, train a detector on the rendered sample, show its
 	$(BIN)/dfd-report $(RUN)
 
 test: $(VENV)/.dev lint ## install, lint, and run every test
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=40
 
 test-fast: $(VENV)/.dev ## the tests that take seconds
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"

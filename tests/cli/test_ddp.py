@@ -8,16 +8,20 @@ import pytest
 
 from tests.cli.conftest import QUICK, ROOT, SMALL, run
 
+TUNED = "vit model.network.architecture=vit_tiny_patch16_224 model.network.pretrained=false model.network.tune=lora"
+
 
 @pytest.mark.slow
-@pytest.mark.parametrize("trainer", ["ddp", "fsdp"])
-def test_two_processes_score_every_video_once(workplace, trainer):
+@pytest.mark.parametrize(("trainer", "model"), [("ddp", "meso"), ("fsdp", "meso"), ("ddp", TUNED)])
+def test_two_processes_score_every_video_once(workplace, trainer, model):
+    """Also where most of a network is frozen: no gradient is waited for that does not come."""
     several = ["trainer.accelerator=cpu", "trainer.devices=2"]
-    done = run(workplace, f"python train.py model=meso data=ffpp name={trainer} trainer={trainer}", *several, *QUICK)
+    name = f"{trainer}_{model.split()[0]}"
+    done = run(workplace, f"python train.py model={model} data=ffpp name={name} trainer={trainer}", *several, *QUICK)
     assert done.returncode == 0, done.stderr[-3000:]
-    two = pd.read_parquet(workplace / f"outputs/{trainer}/eval/ffpp-sample-test/predictions.parquet")
+    two = pd.read_parquet(workplace / f"outputs/{name}/eval/ffpp-sample-test/predictions.parquet")
 
-    alone = f"python eval.py run=outputs/{trainer} data=ffpp output=one"
+    alone = f"python eval.py run=outputs/{name} data=ffpp output=one"
     done = run(workplace, alone, "data.loader.eval_frames=2", *SMALL)
     assert done.returncode == 0, done.stderr[-3000:]
     one = pd.read_parquet(workplace / "one/predictions.parquet")

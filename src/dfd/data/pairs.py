@@ -1,6 +1,5 @@
 """Pairs of pictures for a restorer: sharp face crops, and the same degraded; nothing but seed and record decides."""
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +11,7 @@ from torch.utils.data import Dataset
 from dfd.core.errors import DfdError
 from dfd.core.manifest import Manifest
 from dfd.core.records import PairInput, Record
+from dfd.data.corrupt import seed_of
 from dfd.data.datamodule import RecordDataModule
 from dfd.data.degrade import degrade, draw
 from dfd.data.readers import open_crops
@@ -30,7 +30,7 @@ class PairViews(Dataset[dict[str, Any]]):
     def __getitem__(self, visit: Visit | int) -> dict[str, Any]:
         video, seed = visit if isinstance(visit, tuple) else (visit, None)
         record = self.records[video]
-        random = np.random.default_rng(_seed(record) if seed is None else seed)
+        random = np.random.default_rng(seed_of(f"{record.dataset}/{record.id}") if seed is None else seed)
         with open_crops(self.folder, record.assets) as crops:
             valid = np.flatnonzero(crops.table["valid"])
             if not len(valid):
@@ -97,7 +97,3 @@ class PairDataModule(RecordDataModule):
     def evaluation_dataset(self, records: Sequence[Record]) -> PairViews:
         """Return the same pairs every time."""
         return PairViews(records, self.manifest.folder, self.input, self.eval_views)
-
-
-def _seed(record: Record) -> int:
-    return int.from_bytes(hashlib.sha256(f"{record.dataset}/{record.id}".encode()).digest()[:8])

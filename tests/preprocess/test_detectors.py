@@ -161,6 +161,8 @@ def test_crops_know_the_file_that_found_the_faces(tmp_path):
         ({"detector": "scrfd"}, r"crops\.detector=scrfd needs its ONNX file: crops\.detector_weights="),
         ({"detector": "yunet", "detector_weights": "/nowhere/d.onnx"}, "/nowhere/d.onnx: no such file"),
         ({"detector_weights": "/nowhere/d.onnx"}, "mtcnn brings its own weights"),
+        ({"detector": ["mtcnn"]}, r"crops\.detector=\['mtcnn'\]"),  # from a checkpoint that was tampered with
+        ({"detector": "yunet", "detector_weights": 7}, "anything but text"),
     ],
 )
 def test_what_cannot_be_is_refused(options, words):

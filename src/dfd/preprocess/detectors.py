@@ -32,7 +32,9 @@ def check(kind: str, weights: str | None, sha256: str | None) -> str | None:
     """Return the hash of a detector's file, None where it has none; refuse what cannot be."""
     known = get_args(Kind)
     if kind not in known:
-        raise DfdError(f"crops.detector={kind}{did_you_mean(kind, known)}: take one of {', '.join(known)}")
+        raise DfdError(f"crops.detector={kind}{did_you_mean(str(kind), known)}: take one of {', '.join(known)}")
+    if not all(value is None or isinstance(value, str) for value in (weights, sha256)):
+        raise DfdError(f"crops.detector_weights={weights}, detector_sha256={sha256}: neither can be anything but text")
     if kind not in BY_FILE:
         if weights:
             raise DfdError(f"crops.detector_weights={weights}: {kind} brings its own weights")

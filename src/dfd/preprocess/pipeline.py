@@ -50,6 +50,7 @@ def cut_faces(
     records: Sequence[Record], folder: Path, options: CropOptions, engine: Engine, detect_only: bool = False
 ) -> list[Failure]:
     """Detect and cut, in one decoding of each file; return the failures in the order of the records."""
+    options.look_for_weights()
     failures = []
     for original in (True, False):  # those that nothing was made from can wait for the others' boxes
         batch = [record for record in records if (record.original is None) == original]

@@ -11,7 +11,6 @@ from benches.compute import DEVICE, answer, stepping
 from benches.figure import Figure, fastest, race
 from benches.loader import chain, stored
 from dfd.core.records import InputSpec
-from dfd.data.crops import CROP_BOX, LANDMARKS
 from dfd.data.readers import open_crops
 from dfd.data.selfblend import self_blend
 from dfd.data.selfblend_module import SelfBlendedViews
@@ -39,9 +38,8 @@ def blending(folder: Path) -> Iterable[Figure]:
     with open_crops(folder, record.assets) as crops:
         rows = np.flatnonzero(crops.table["valid"])[:PAIRS]
         images = crops.read(rows)
-        points = np.stack([crops.table[name][rows] for name in LANDMARKS], 1).reshape(-1, 5, 2).astype(np.float64)
-        corner = np.stack([crops.table[name][rows] for name in CROP_BOX[:2]], 1)
-    marks = points - corner[:, None]
+        sides = [image.shape[0] for image in images]
+        marks = views["augment=sbi"].landmarks(record, crops.table, rows, sides)
 
     def blend() -> int:
         for number, (image, where) in enumerate(zip(images, marks, strict=True)):

@@ -88,14 +88,19 @@ def efficientnet_pytorch_names(state, stages):
 
 @pytest.mark.slow
 def test_sbi(tmp_path, capsys):
-    torch.manual_seed(0)
-    network = randomised(timm.create_model("tf_efficientnet_b4", num_classes=2))
-    state = efficientnet_pytorch_names(network.state_dict(), [len(stage) for stage in network.blocks])
+    network, state = published_b4(2)
     assert len(state) == 706
     torch.save({"model": state, "epoch": 99}, tmp_path / "FFc23.tar")
     loaded = imported("sbi", tmp_path / "FFc23.tar", capsys)
     with torch.inference_mode():
         torch.testing.assert_close(loaded.network(pixels(380, 1)).logits, network(pixels(380, 1)), rtol=0, atol=1e-5)
+
+
+def published_b4(classes):
+    """EfficientNet-B4 with weights of its own, and these under the names of efficientnet_pytorch."""
+    torch.manual_seed(0)
+    network = randomised(timm.create_model("tf_efficientnet_b4", num_classes=classes))
+    return network, efficientnet_pytorch_names(network.state_dict(), [len(stage) for stage in network.blocks])
 
 
 def padded(network, valid_stem):
@@ -114,9 +119,7 @@ def padded(network, valid_stem):
 @pytest.mark.slow
 def test_efficientnet_of_deepfakebench(tmp_path, capsys):
     """Its first layer does not pad, its others as for 380 pixels, although faces have 256."""
-    torch.manual_seed(0)
-    network = randomised(timm.create_model("tf_efficientnet_b4", num_classes=2))
-    names = efficientnet_pytorch_names(network.state_dict(), [len(stage) for stage in network.blocks])
+    network, names = published_b4(2)
     state = {f"backbone.efficientnet.{key.removeprefix('net.')}": value for key, value in names.items()}
     for part in ("weight", "bias"):
         state[f"backbone.last_layer.{part}"] = state.pop(f"backbone.efficientnet._fc.{part}")
@@ -219,9 +222,7 @@ def test_meso_of_deepfakebench(network, name, tensors, tmp_path, capsys):
 @pytest.mark.parametrize("triplets", [False, True])
 def test_efficientnet_of_politecnico_di_milano(triplets, tmp_path, capsys):
     """One logit; those trained with triplets normalise the features before the last layer."""
-    torch.manual_seed(0)
-    network = randomised(timm.create_model("tf_efficientnet_b4", num_classes=1))
-    names = efficientnet_pytorch_names(network.state_dict(), [len(stage) for stage in network.blocks])
+    network, names = published_b4(1)
     state = {f"efficientnet.{key.removeprefix('net.')}": value for key, value in names.items()}
     for part in ("weight", "bias"):
         state[f"classifier.{part}"] = state.pop(f"efficientnet._fc.{part}")

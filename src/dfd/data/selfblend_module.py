@@ -40,7 +40,7 @@ class SelfBlendedViews(FaceViews):
                 raise DfdError(f"{record.dataset}/{record.id}: {error}") from None
             images = crops.read(rows.ravel())
         draw = self._draws(len(rows), random)
-        marks = self._landmarks(record, table, rows.ravel(), [image.shape[0] for image in images])
+        marks = self.landmarks(record, table, rows.ravel(), [image.shape[0] for image in images])
         count = rows.shape[1]
         pairs: list[list[np.ndarray]] = [[], []]
         for number, seed_of_view in enumerate(draw):
@@ -64,7 +64,7 @@ class SelfBlendedViews(FaceViews):
             both = self.augment(both, seed)
         return both[: len(rows)], both[len(rows) :]
 
-    def _landmarks(self, record: Record, table: Any, rows: np.ndarray, sides: Sequence[int]) -> np.ndarray:
+    def landmarks(self, record: Record, table: Any, rows: np.ndarray, sides: Sequence[int]) -> np.ndarray:
         """Return the landmarks (N, P, 2) of rows in the pixels of their crops."""
         if self.outlines is not None:
             path = self.outlines / f"{record.id}.npy"

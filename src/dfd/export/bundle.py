@@ -15,11 +15,12 @@ from torch import Tensor, nn
 
 from dfd.core.build import Allowed
 from dfd.core.card import Card
+from dfd.core.digest import sha256
 from dfd.core.errors import DfdError
 from dfd.core.run_folder import BUNDLE, run_of
 from dfd.evaluation.operating import FILE, operating_point_of
 from dfd.models.base import Detector
-from dfd.models.bundle import FORMAT, GRAPH, OnnxDetector, sha256
+from dfd.models.bundle import FORMAT, GRAPH, OnnxDetector
 from dfd.models.checkpoint import NETWORKS, load_network
 
 log = logging.getLogger("dfd")

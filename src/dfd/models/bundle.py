@@ -1,6 +1,5 @@
 """Bundles: a detector as an ONNX graph, with the card of its run; read where a run is, and run by onnxruntime."""
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +9,9 @@ import torch
 from torch import Tensor
 
 from dfd.core.card import Card
+from dfd.core.digest import sha256
 from dfd.core.errors import DfdError
+from dfd.core.onnx import open_graph
 from dfd.core.records import InputSpec, input_from_dict
 from dfd.core.run_folder import BUNDLE
 from dfd.models.base import Detector
@@ -33,18 +34,8 @@ class OnnxDetector(Detector):
 
     def __init__(self, graph: Path, input: InputSpec, threads: int = 0) -> None:
         super().__init__(input, f"bundle: {graph.parent.name}")
-        try:
-            import onnxruntime
-        except ModuleNotFoundError as error:
-            raise DfdError("bundles are run by onnxruntime, which is an extra: pip install 'dfd[export]'") from error
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        wanted = ("CUDAExecutionProvider", "CPUExecutionProvider")
-        providers = [name for name in wanted if name in onnxruntime.get_available_providers()]
-        try:
-            self._session = onnxruntime.InferenceSession(str(graph), options, providers=providers)
-        except Exception as error:  # of onnxruntime's own kinds
-            raise DfdError(f"{graph} cannot be run ({' '.join(str(error).split())[:200]}): export it again") from error
+        refusal = f"{graph} cannot be run ({{why}}): export it again"
+        self._session = open_graph(graph, "bundles are", refusal, threads)
         self._takes = self._session.get_inputs()[0]
 
     def forward(self, pixels: Tensor) -> ScoredOutput:  # type: ignore[override]
@@ -96,9 +87,3 @@ def read_bundle(path: Path) -> tuple[OnnxDetector, Card]:
     network = OnnxDetector(graph, spec)
     network.initialised_from = card.initialised_from
     return network.eval(), card
-
-
-def sha256(path: Path) -> str:
-    """Return the hash of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

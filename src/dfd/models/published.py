@@ -8,9 +8,9 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from dfd.core.digest import sha256
 from dfd.core.errors import DfdError
 from dfd.core.hub import DESCRIPTION, WEIGHTS
-from dfd.models.bundle import sha256
 
 FORMAT = 1
 

@@ -5,7 +5,6 @@ is shown that one's again.
 """
 
 import functools
-import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from dfd.core.digest import sha256 as sha256_of
 from dfd.core.errors import DfdError, did_you_mean
 from dfd.preprocess.faces import NONE, Detections, FaceDetector, MtcnnDetector
 
@@ -72,13 +72,9 @@ class FacenetDetector:
 
     def detect(self, images: Sequence[np.ndarray]) -> list[Detections]:
         """Return the faces of each RGB image."""
-        found = []
-        for image in images:
-            boxes, confidences, points = self.network.detect(image, landmarks=True)
-            found.append(
-                NONE if boxes is None else Detections(*(np.asarray(x, float) for x in (boxes, confidences, points)))
-            )
-        return found
+        answers = [self.network.detect(image, landmarks=True) for image in images]
+        return [NONE if boxes is None else Detections(*(np.asarray(x, float) for x in (boxes, *others)))
+                for boxes, *others in answers]  # fmt: skip
 
 
 def found(kind: str, weights: str | None, sha256: str | None) -> Path:
@@ -97,7 +93,4 @@ def found(kind: str, weights: str | None, sha256: str | None) -> Path:
     return path
 
 
-@functools.cache
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+_hash = functools.cache(sha256_of)

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from dfd.core.errors import DfdError
+from dfd.core.onnx import open_graph
 from dfd.preprocess.faces import NONE, Detections
 from dfd.preprocess.mtcnn import nms
 
@@ -26,20 +27,9 @@ class OnnxDetector:
     """What the three have in common: the session, the picture's size, suppression."""
 
     def __init__(self, path: Path, device: str = "cpu") -> None:
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise DfdError("this face detector is run by onnxruntime, an extra: pip install 'dfd[export]'") from error
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1  # several processes look for faces
-        wanted = ["CUDAExecutionProvider"] if device.startswith("cuda") else []
-        providers = [
-            name for name in (*wanted, "CPUExecutionProvider") if name in onnxruntime.get_available_providers()
-        ]
-        try:
-            self.session = onnxruntime.InferenceSession(str(path), options, providers=providers)
-        except Exception as error:  # of onnxruntime's own kinds
-            raise DfdError(f"{path} cannot be read as an ONNX graph: {' '.join(str(error).split())[:200]}") from error
+        refusal = f"{path} cannot be read as an ONNX graph: {{why}}"
+        # one thread: several processes look for faces
+        self.session = open_graph(path, "this face detector is", refusal, 1, device.startswith("cuda"))
         self.path = path
         given = self.session.get_inputs()[0]
         self.name = given.name
@@ -79,11 +69,8 @@ class OnnxDetector:
         room = self.fixed or (LONG, LONG)
         scale = min(room[0] / height, room[1] / width, np.inf if self.fixed else 1.0)
         size = max(1, round(width * scale)), max(1, round(height * scale))
-        small = (
-            image
-            if scale == 1
-            else cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-        )
+        how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        small = image if scale == 1 else cv2.resize(image, size, interpolation=how)
         high, wide = self.fixed or (-(-small.shape[0] // 32) * 32, -(-small.shape[1] // 32) * 32)
         canvas = np.zeros((high, wide, 3), np.uint8)
         canvas[: small.shape[0], : small.shape[1]] = small
@@ -150,9 +137,8 @@ class RetinaFace(OnnxDetector):
         box, classes, points = by_width[4], by_width[2], by_width[10]
         middle = np.concatenate([np.repeat(cells(height, width, s) + 0.5, 2, 0) * s for s in STRIDES])
         counts = [len(cells(height, width, stride)) for stride in STRIDES]
-        side = np.concatenate([np.tile(sizes, count) for sizes, count in zip(self.anchors, counts, strict=True)])[
-            :, None
-        ]
+        sides_of = [np.tile(sizes, count) for sizes, count in zip(self.anchors, counts, strict=True)]
+        side = np.concatenate(sides_of)[:, None]
         shift, growth = self.variances
         centre, sides = middle + box[:, :2] * shift * side, side * np.exp(box[:, 2:] * growth)
         boxes = np.concatenate([centre - sides / 2, centre + sides / 2], 1)

@@ -15,6 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from dfd.core.digest import sha256
 from dfd.data.features import FeatureFacts
 from dfd.data.video import Picture
 
@@ -132,5 +133,4 @@ def file_digest(path: str | Path | None) -> str | None:
     """Return twelve hex digits over a file of weights; None where there is none."""
     if path is None:
         return None
-    with Path(path).expanduser().open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:12]
+    return sha256(Path(path).expanduser())[:12]

@@ -162,5 +162,8 @@ def _top(segments: np.ndarray, scores: np.ndarray, top: int) -> tuple[np.ndarray
     size = min(top, int((scores > 0).sum(1).max(initial=0)))
     if size == scores.shape[1]:
         return segments, scores, np.broadcast_to(np.arange(size), scores.shape)
-    kept = np.sort(np.argsort(-scores, axis=1, kind="stable")[:, :size], axis=1)
+    if size < top:  # none is dropped
+        kept = np.argsort(scores <= 0, axis=1, kind="stable")[:, :size]
+    else:
+        kept = np.sort(np.argsort(-scores, axis=1, kind="stable")[:, :size], axis=1)
     return np.take_along_axis(segments, kept[..., None], 1), np.take_along_axis(scores, kept, 1), kept

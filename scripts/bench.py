@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from benches.backends import backends
 from benches.compute import infer, tall, train
 from benches.evaluation import evaluate
 from benches.features import features
@@ -45,6 +46,7 @@ BENCHES: dict[str, Callable[[Path], Iterable[Figure]]] = {
         serve,
         talk,
         modern,
+        backends,
     )
 }
 

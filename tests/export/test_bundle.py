@@ -1,6 +1,7 @@
 """Bundles: every detector as a graph, what is checked, what a tampered one leads to, and a run from end to end."""
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,12 @@ from dfd.core.records import input_to_dict
 from dfd.core.run_folder import BUNDLE
 from dfd.export.bundle import _Whole, difference, export, write_graph
 from dfd.inference.engine import Engine
-from dfd.models.bundle import GRAPH, OnnxDetector
+from dfd.models.bundle import GRAPH, GraphDetector
 from dfd.models.checkpoint import load_network, read_card, save_network
 from dfd.models.meso import MesoInception4
 from tests.toys import is_detector, names, toy_model
 
+BACKENDS = ("onnx", "openvino") if find_spec("openvino") else ("onnx",)
 MODELS = [name for name in names("model") if is_detector(f"model={name}")]
 
 
@@ -30,7 +32,9 @@ def test_every_detector_answers_the_same_as_a_graph(name, tmp_path):
         pytest.skip("a module over another run is exported with neither")
     whole = _Whole(network.folded().eval())
     write_graph(whole, network.input.shape, tmp_path / GRAPH)
-    assert difference(whole, OnnxDetector(tmp_path / GRAPH, network.input), network.input.shape) < 1e-4
+    for backend in BACKENDS:
+        found = GraphDetector(tmp_path / GRAPH, network.input, backend)
+        assert difference(whole, found, network.input.shape) < 1e-4, backend
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +77,26 @@ def test_smaller_precisions_still_answer(run, bundle, tmp_path, precision):
     assert 0 < described["difference"] < 0.5
     if precision == "fp16":
         assert (folder / GRAPH).stat().st_size < (bundle / GRAPH).stat().st_size
+
+
+def test_a_bundle_may_ask_for_openvino(run, tmp_path):
+    pytest.importorskip("openvino", reason="OpenVINO is an extra: pip install 'dfd[openvino]'")
+    folder = export(run, tmp_path / "b", backend="openvino")
+    assert json.loads((folder / BUNDLE).read_text())["backend"] == "openvino"
+    pixels = torch.rand(5, 3, 32, 32)
+    ours, theirs = load_network(run).network, load_network(folder).network
+    with torch.inference_mode():
+        assert torch.allclose(ours(pixels).logits, theirs(pixels).logits, atol=1e-5)
+        assert torch.equal(theirs(pixels[:1]).logits, theirs(pixels[:1]).logits)
+
+
+def test_an_unknown_backend_is_refused(run, bundle, tmp_path):
+    with pytest.raises(DfdError, match="backend=tvm: allowed are onnx, openvino"):
+        export(run, tmp_path / "b", backend="tvm")
+    described = json.loads((bundle / BUNDLE).read_text())
+    (tmp_path / BUNDLE).write_text(json.dumps({**described, "backend": "tvm"}))
+    with pytest.raises(DfdError, match="asks for backend='tvm'"):
+        load_network(tmp_path)
 
 
 def test_a_tampered_bundle_is_refused(run, tmp_path):

@@ -11,6 +11,7 @@ from dfd.core.errors import DfdError
 
 HELP = """dfd-export run=outputs/demo                          write outputs/demo/bundle, which run= takes
 dfd-export run=outputs/demo output=detector precision=int8
+dfd-export run=outputs/demo output=detector backend=openvino
 
 A bundle holds the network as an ONNX graph (normalisation and score within, any batch size), the card of the run, and
 the threshold and calibration that validation chose. The graph is compared with the network before it counts.
@@ -26,12 +27,14 @@ class Options:
         run: a run folder or a checkpoint.
         output: folder of the bundle; null: `bundle` in the run folder.
         precision: fp32; fp16: half the size; int8: weights of matrix products in eight bits.
+        backend: onnx: run by onnxruntime; openvino: by OpenVINO, on CPUs.
         plugins: packages of your own whose networks may be built.
     """
 
     run: str | None = None
     output: str | None = None
     precision: str = "fp32"
+    backend: str = "onnx"
     plugins: list[str] = field(default_factory=list)
 
 
@@ -47,7 +50,8 @@ def main(words: list[str]) -> int:
     from dfd.export.bundle import export
 
     output = None if options.output is None else Path(options.output)
-    export(Path(options.run), output, options.precision, allowed_networks(options.plugins))  # type: ignore[arg-type]
+    networks = allowed_networks(options.plugins)
+    export(Path(options.run), output, options.precision, options.backend, networks)  # type: ignore[arg-type]
     return 0
 
 

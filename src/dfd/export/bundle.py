@@ -7,7 +7,7 @@ import time
 import warnings
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from dfd.core.errors import DfdError
 from dfd.core.run_folder import BUNDLE, run_of
 from dfd.evaluation.operating import FILE, operating_point_of
 from dfd.models.base import Detector
-from dfd.models.bundle import FORMAT, GRAPH, OnnxDetector
+from dfd.models.bundle import FORMAT, GRAPH, OUTPUTS, Backend, GraphDetector
 from dfd.models.checkpoint import NETWORKS, load_network
 
 log = logging.getLogger("dfd")
@@ -42,17 +42,26 @@ class _Whole(nn.Module):
         return output.logits.float(), output.features.float(), self.network.score(output)
 
 
-def export(run: Path, folder: Path | None = None, precision: Precision = "fp32", networks: Allowed = NETWORKS) -> Path:
+def export(
+    run: Path,
+    folder: Path | None = None,
+    precision: Precision = "fp32",
+    backend: Backend = "onnx",
+    networks: Allowed = NETWORKS,
+) -> Path:
     """Write a run as a bundle and return its folder, which is taken wherever a run is.
 
     Args:
         run: a run folder or a checkpoint.
         folder: of the bundle; None: `bundle` in the run folder.
-        precision: fp32; fp16: half the size; int8: weights of linear layers and convolutions, a quarter.
+        precision: fp32; fp16: half the size; int8: weights of matrix products in a quarter.
+        backend: what runs it: `onnx` or `openvino`.
         networks: packages whose networks may be built.
     """
     if precision not in TOLERANCE:
         raise DfdError(f"precision={precision}: allowed are {', '.join(TOLERANCE)}")
+    if backend not in get_args(Backend):
+        raise DfdError(f"backend={backend}: allowed are {', '.join(get_args(Backend))}")
     loaded = load_network(run, networks)
     network = loaded.network
     if not isinstance(network, Detector) or network.input.kind not in ("image", "clip"):
@@ -67,10 +76,10 @@ def export(run: Path, folder: Path | None = None, precision: Precision = "fp32",
     write_graph(whole, network.input.shape, graph)
     if precision != "fp32":
         _reduce(graph, precision)
-    apart = difference(whole, OnnxDetector(graph, network.input), network.input.shape)
+    apart = difference(whole, GraphDetector(graph, network.input, backend), network.input.shape)
     if apart > TOLERANCE[precision]:
         raise DfdError(f"the graph and the network differ by up to {apart:.1e} in a logit: not exported")
-    _describe(folder, loaded.card, loaded.path, precision, apart)
+    _describe(folder, loaded.card, loaded.path, precision, backend, apart)
     operating = operating_point_of(run_of(loaded.path), loaded.path)
     if operating is not None:
         operating.write(folder)
@@ -94,7 +103,7 @@ def write_graph(whole: nn.Module, shape: tuple[int, ...], path: Path) -> None:
             whole.cpu().float(),
             (torch.rand(2, *shape),),
             input_names=["pixels"],
-            output_names=["logits", "features", "score"],
+            output_names=list(OUTPUTS),
             dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
             opset_version=OPSET,
             dynamo=True,
@@ -135,12 +144,13 @@ def _reduce(graph: Path, precision: Precision) -> None:
         whole.unlink()
 
 
-def _describe(folder: Path, card: Card, checkpoint: Path, precision: str, apart: float) -> None:
+def _describe(folder: Path, card: Card, checkpoint: Path, precision: Precision, backend: Backend, apart: float) -> None:
     described: dict[str, Any] = {
         "format": FORMAT,
         "card": replace(card).to_plain(),
         "sha256": sha256(folder / GRAPH),
         "precision": precision,
+        "backend": backend,
         "difference": apart,
         "opset": OPSET,
         "checkpoint": checkpoint.name,

@@ -61,7 +61,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 def read_card(run: Path) -> Card:
     """Return the card of a run, a checkpoint or a bundle, without building its network."""
     path = find_checkpoint(run)
-    return read_description(path)[1] if path.name == BUNDLE else Card.of(read_checkpoint(path)[CARD])
+    return read_description(path).card if path.name == BUNDLE else Card.of(read_checkpoint(path)[CARD])
 
 
 def load_network(run: Path, allow: Allowed = NETWORKS) -> Loaded:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from dfd.core.errors import DfdError
-from dfd.core.onnx import open_graph
+from dfd.core.graphs import open_graph
 from dfd.preprocess.faces import NONE, Detections
 from dfd.preprocess.mtcnn import nms
 

@@ -9,6 +9,7 @@ from omegaconf import DictConfig, ListConfig
 from dfd.cli.app import command
 from dfd.cli.invocation import Invocation
 from dfd.core.build import allowed_networks
+from dfd.core.cores import share_cores
 from dfd.core.errors import DfdError
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ SLOWER = 10  # times the seconds of other files that localisers get: features of
 
 def predict(cfg: DictConfig, _: Invocation | None = None) -> float:
     """Judge every file, print a verdict for each, and write the tables; return the share judged fake."""
+    share_cores()
     from dfd.inference.media import media_files
     from dfd.inference.sandbox import start_early
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from dfd.cli.exits import plain_command
 from dfd.cli.words import read_words
+from dfd.core.cores import share_cores
 from dfd.core.errors import DfdError
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def main(words: list[str]) -> int:
     options = replace(options, deblur=options.deblur.lower())  # YAML reads true and false as booleans
     if not inputs or not options.run:
         raise DfdError("say what with what: dfd-scan FOLDER run=outputs/demo")
+    share_cores()
     from dfd.inference.engine import Engine
     from dfd.inference.media import media_files
     from dfd.inference.sandbox import Limits

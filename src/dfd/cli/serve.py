@@ -9,6 +9,7 @@ from typing import Any
 
 from dfd.cli.exits import plain_command
 from dfd.cli.words import read_words
+from dfd.core.cores import share_cores
 from dfd.core.errors import DfdError
 from dfd.serving.settings import Settings
 
@@ -53,6 +54,7 @@ def _run(words: Sequence[str]) -> int:
         return _keys(words[1:])
     others, settings = read_words(Settings, words)
     settings = replace(settings, key=settings.key or os.environ.get("DEEPFAKE_API_KEY"))
+    share_cores()
     if others == ["worker"]:
         from dfd.serving.worker import run_worker
 

@@ -7,6 +7,7 @@ talking faces, judges them blurred, and restored. Prints the AUC over videos of 
 import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from dfd.metrics.pooling import pool
 from dfd.metrics.ranking import roc_auc
 from dfd.models.base import PixelNetwork, TalkDetector
 from dfd.models.checkpoint import load_network
+from dfd.preprocess.stages import made_assets
 
 Change = Callable[[np.ndarray], np.ndarray]  # pictures (N, H, W, 3) uint8
 
@@ -58,6 +60,8 @@ def judged(network: Any, batch: dict[str, Tensor], pixels: Tensor) -> Tensor:
 def shown(manifest: Manifest, network: Any, methods: Sequence[str]) -> RecordDataModule:
     """Return the data of a manifest as a network is shown it."""
     if isinstance(network.input, TalkInput):
+        heard = tuple(replace(r, assets={**r.assets, **made_assets(r, manifest.folder)}) for r in manifest.records)
+        manifest = Manifest(tuple(record for record in heard if "audio" in record.assets), manifest.folder)
         return TalkDataModule(manifest, network.input, workers=0, eval_methods=methods or None)
     if methods:
         kept = tuple(record for record in manifest.records if record.method in methods)

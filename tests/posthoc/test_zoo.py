@@ -24,7 +24,7 @@ def bank_of(features, label, head, seed=0):
         name: logits[:, None] + draw.normal(0, 0.1, (len(logits), m, logits.shape[1])) for name, m in EXTRAS.items()
     }
     away = np.linalg.norm(features, axis=1)
-    extra |= {"reconstruction": away, "confidence": -away, "abnormality": away}
+    extra |= {"reconstruction": away, "confidence": -away, "abnormality": away, "pictures": features}
     rows = np.arange(len(features))
     return FeatureBank(
         logits.astype(np.float32), features.astype(np.float32), label, rows.astype(str), np.full(len(rows), "a"),
@@ -121,7 +121,19 @@ def test_every_detector_runs_and_scores_grow_with_strangeness(name):
     assert inside.shape == (N,)
     assert np.isfinite(inside).all()
     auc = roc_auc(np.repeat([0, 1], N), np.concatenate([inside, score(fitted, outside)]))
-    if name in ("msp", "max_logit", "energy", "entropy", "gen", "mahalanobis", "knn", "vim", "residual", "fdbd"):
+    if name in (
+        "msp",
+        "max_logit",
+        "energy",
+        "entropy",
+        "gen",
+        "mahalanobis",
+        "pictures",
+        "knn",
+        "vim",
+        "residual",
+        "fdbd",
+    ):
         assert auc > 0.8
 
 

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 from dfd.core.bank import FeatureBank, Head
 from dfd.core.records import Record
 from dfd.core.tensors import Reconstructed
+from dfd.inference.picture_statistics import statistics
 from dfd.models.base import Detector
 
 STEPS = (0.0005, 0.0014, 0.004)  # of ODIN, in units of a pixel between 0 and 1
@@ -24,7 +25,7 @@ Columns = dict[str, np.ndarray]
 def observe(network: Detector, pixels: Tensor, wants: Collection[str] = (), others: Sequence[Detector] = ()) -> Columns:
     """Return what a network makes of a batch of views (N, ...): logits, features, score, and the extra columns.
 
-    Columns that cost more than one pass (`odin`, `mc_dropout`) are made where they are wanted and possible.
+    Columns that cost more (`odin`, `mc_dropout`, `pictures`) are made where they are wanted and possible.
     """
     base = network.answering()
     with torch.no_grad():
@@ -38,6 +39,8 @@ def observe(network: Detector, pixels: Tensor, wants: Collection[str] = (), othe
             columns["abnormality"] = network(pixels).logits[:, 0]
         if "mc_dropout" in wants and (draws := _dropout(base, pixels, output.features)) is not None:
             columns["mc_dropout"] = draws
+        if "pictures" in wants:
+            columns["pictures"] = statistics(pixels)
         if others:
             members = [output.logits, *(other(pixels).logits for other in others)]
             columns["ensemble"] = torch.stack([pair(logits) for logits in members], 1)

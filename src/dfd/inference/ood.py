@@ -87,7 +87,7 @@ def make_roles(data: IdOodData, network: Detector, options: Mapping[str, Any]) -
 def make_banks(network: Detector, roles: Mapping[str, Role], wants: Sequence[str], others: Sequence[Detector]) -> Banks:
     """Show every role's views to the network once."""
     columns = {"mc_dropout"} if {"mc_dropout", "disagreement"} & set(wants) else set()
-    columns |= {"odin"} & set(wants)
+    columns |= {"odin", "pictures"} & set(wants)
     loaders = {name: role.data.eval_dataloader(role.split) for name, role in roles.items()}
     banks: Banks = {}
     with _progress(sum(map(len, loaders.values()))) as advance:

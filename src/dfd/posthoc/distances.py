@@ -52,6 +52,23 @@ def relative_mahalanobis(bank: FeatureBank, head: Head, state: State) -> np.ndar
     return mahalanobis(bank, head, state) - _nearest(bank.features, state["mean"], state["whiten_all"])
 
 
+def fit_pictures(bank: FeatureBank, head: Head, shrink: float = 0.3) -> State:
+    """Learn mean, scale and correlation of the statistics of training pictures; the correlation is shrunk.
+
+    Shrunk by a tenth to six tenths, filmed faces are told from rendered ones alike.
+    """
+    values = bank.extra["pictures"].astype(float)
+    mean, scale = values.mean(0), np.maximum(values.std(0), 1e-4)
+    unit = (values - mean) / scale
+    share, directions = np.linalg.eigh((1 - shrink) * unit.T @ unit / len(unit) + shrink * np.eye(unit.shape[1]))
+    return {"mean": mean, "whiten": directions / np.sqrt(share) / scale[:, None]}
+
+
+def pictures(bank: FeatureBank, head: Head, state: State) -> np.ndarray:
+    """The squared Mahalanobis distance of how a picture looks, whatever it shows, from training pictures."""
+    return np.square((bank.extra["pictures"] - state["mean"]) @ state["whiten"]).sum(1)
+
+
 def fit_knn(bank: FeatureBank, head: Head, limit: int = 100_000) -> State:
     """Keep the directions of the training features, at most `limit` of them."""
     rows = np.linspace(0, len(bank) - 1, min(int(limit), len(bank))).astype(int)

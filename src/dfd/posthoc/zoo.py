@@ -70,6 +70,7 @@ ZOO: dict[str, PostHoc] = {
     "grad_norm": PostHoc(z.grad_norm),
     "she": PostHoc(d.she, d.fit_she),
     "fdbd": PostHoc(d.fdbd, d.fit_fdbd, linear=True),
+    "pictures": PostHoc(d.pictures, d.fit_pictures, needs="pictures"),
     "mc_dropout": PostHoc(z.mc_dropout, needs="mc_dropout"),
     "disagreement": PostHoc(z.disagreement, needs="mc_dropout"),
     "ensemble": PostHoc(z.ensemble, needs="ensemble"),
@@ -79,6 +80,7 @@ ZOO: dict[str, PostHoc] = {
 }
 WHERE = {
     "odin": "ask for odin when the bank is made",
+    "pictures": "ask for pictures when the bank is made",
     "mc_dropout": "the network has no dropout",
     "ensemble": "name more runs with ensemble=[...]",
     "reconstruction": "the network reconstructs nothing",

@@ -1,4 +1,4 @@
-"""How pictures look: shapes, clips, batches, and that what a picture was made by moves it, and what it shows does not."""
+"""How pictures look: shapes, clips, batches; what a picture was made by moves it, and what it shows does not."""
 
 import numpy as np
 import torch

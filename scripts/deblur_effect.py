@@ -1,7 +1,7 @@
 """What blur, and restoring it, do to detectors: scripts/deblur_effect.py MANIFEST RESTORER RUN [RUN ...].
 
 The faces of a test split are blurred by a disc of 0 to 5 pixels, as the network is shown them; each run, of faces or of
-talking faces, judges them blurred, and restored. Prints the AUC over videos of both, as Markdown.
+talking faces (their first view), judges them blurred, and restored. Prints the AUC over videos of both, as Markdown.
 """
 
 import argparse
@@ -62,7 +62,7 @@ def shown(manifest: Manifest, network: Any, methods: Sequence[str]) -> RecordDat
     if isinstance(network.input, TalkInput):
         heard = tuple(replace(r, assets={**r.assets, **made_assets(r, manifest.folder)}) for r in manifest.records)
         manifest = Manifest(tuple(record for record in heard if "audio" in record.assets), manifest.folder)
-        return TalkDataModule(manifest, network.input, workers=0, eval_methods=methods or None)
+        return TalkDataModule(manifest, network.input, workers=0, eval_methods=methods or None, first_only=True)
     if methods:
         kept = tuple(record for record in manifest.records if record.method in methods)
         manifest = Manifest(kept, manifest.folder)

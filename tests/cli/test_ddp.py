@@ -26,7 +26,7 @@ def test_two_processes_score_every_video_once(workplace, trainer, model):
     assert done.returncode == 0, done.stderr[-3000:]
     one = pd.read_parquet(workplace / "one/predictions.parquet")
     assert len(two) == len(one) == 20
-    pd.testing.assert_frame_equal(two, one, rtol=1e-5)
+    pd.testing.assert_frame_equal(two, one, rtol=1e-5, atol=1e-5)  # scores near 0 differ by the size of batches
 
 
 @pytest.mark.slow

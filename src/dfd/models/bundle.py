@@ -49,7 +49,7 @@ class GraphDetector(Detector):
             self._run = lambda pixels: session.run(OUTPUTS, {"pixels": pixels})
         else:
             compiled = open_compiled(graph, "this bundle is", refusal, threads)
-            self._run = lambda pixels: [compiled(pixels)[name] for name in OUTPUTS]
+            self._run = lambda pixels: compiled(pixels).to_tuple()
 
     def forward(self, pixels: Tensor) -> ScoredOutput:  # type: ignore[override]
         """Answer by the graph."""

@@ -9,7 +9,7 @@ RUN := outputs/demo
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-demo: $(VENV)/.run ## install, train a detector on the rendered sample, show its report (about 10 minutes)
+demo: $(VENV)/.run ## install, train a detector on the rendered sample, show its report (4 to 10 minutes)
 	rm -rf $(RUN)
 	$(BIN)/python train.py experiment=demo name=demo
 	$(BIN)/dfd-report $(RUN)

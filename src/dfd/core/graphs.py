@@ -27,7 +27,7 @@ def open_graph(path: Path, users: str, refusal: str, threads: int = 0, cuda: boo
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # of onnxruntime's own kinds
-        raise DfdError(refusal.replace("{why}", " ".join(str(error).split())[:200])) from error
+        raise _refused(refusal, error) from error
 
 
 def open_compiled(path: Path, users: str, refusal: str, threads: int = 0) -> Any:
@@ -42,4 +42,8 @@ def open_compiled(path: Path, users: str, refusal: str, threads: int = 0) -> Any
         core = openvino.Core()
         return core.compile_model(core.read_model(path), "CPU", options)
     except Exception as error:  # of OpenVINO's own kinds
-        raise DfdError(refusal.replace("{why}", " ".join(str(error).split())[:200])) from error
+        raise _refused(refusal, error) from error
+
+
+def _refused(refusal: str, error: Exception) -> DfdError:
+    return DfdError(refusal.replace("{why}", " ".join(str(error).split())[:200]))

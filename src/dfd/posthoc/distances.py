@@ -60,13 +60,13 @@ def fit_pictures(bank: FeatureBank, head: Head, shrink: float = 0.3) -> State:
     values = bank.extra["pictures"].astype(float)
     mean, scale = values.mean(0), np.maximum(values.std(0), 1e-4)
     unit = (values - mean) / scale
-    share, directions = np.linalg.eigh((1 - shrink) * unit.T @ unit / len(unit) + shrink * np.eye(unit.shape[1]))
-    return {"mean": mean, "whiten": directions / np.sqrt(share) / scale[:, None]}
+    whiten = _whitener((1 - shrink) * unit.T @ unit / len(unit), shrink)
+    return {"mean": mean[None], "whiten": whiten / scale[:, None]}
 
 
 def pictures(bank: FeatureBank, head: Head, state: State) -> np.ndarray:
     """The squared Mahalanobis distance of how a picture looks, whatever it shows, from training pictures."""
-    return np.square((bank.extra["pictures"] - state["mean"]) @ state["whiten"]).sum(1)
+    return _nearest(bank.extra["pictures"], state["mean"], state["whiten"])
 
 
 def fit_knn(bank: FeatureBank, head: Head, limit: int = 100_000) -> State:
